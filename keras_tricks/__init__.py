@@ -1,0 +1,33 @@
+"""Tuning tricks for Keras 3, each as one small part.
+
+Sub-packages with classes that a saved model may name are imported at once, so that
+`keras.models.load_model` finds them; the others load on first use.
+"""
+
+import importlib
+from types import ModuleType
+
+from keras_tricks import schedules
+from keras_tricks._errors import NoEffectWarning
+from keras_tricks._version import __version__
+
+_LAZY = ("callbacks", "optimizers", "probes")
+
+__all__ = [
+    "NoEffectWarning",
+    "__version__",
+    "callbacks",
+    "optimizers",
+    "probes",
+    "schedules",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
