@@ -11,13 +11,12 @@ from keras_tricks import schedules
 from keras_tricks._errors import NoEffectWarning
 from keras_tricks._version import __version__
 
-_LAZY = ("callbacks", "optimizers", "probes")
+_LAZY = ("callbacks", "probes")
 
 __all__ = [
     "NoEffectWarning",
     "__version__",
     "callbacks",
-    "optimizers",
     "probes",
     "schedules",
 ]

@@ -9,6 +9,8 @@ import numbers
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+import keras
+
 T = TypeVar("T")
 
 
@@ -39,6 +41,33 @@ def positive_integer(name: str, value: T, remedy: str = "") -> T:
         raise _fail(TypeError, name, "a positive integer" + remedy, value)
     if value < 1:
         raise _fail(ValueError, name, "a positive integer" + remedy, value)
+    return value
+
+
+def integer(name: str, value: T, low: int, high: int) -> T:
+    """Checks for an integer in a closed range."""
+    expected = f"an integer from {low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise _fail(TypeError, name, expected, value)
+    number: Any = value
+    if not low <= number <= high:
+        raise _fail(ValueError, name, expected, value)
+    return value
+
+
+def not_negative(name: str, value: T) -> T:
+    """Checks for a finite number of at least zero."""
+    if not _is_number(value):
+        raise _fail(TypeError, name, "a number of at least 0", value)
+    if value < 0:  # type: ignore[operator]
+        raise _fail(ValueError, name, "a number of at least 0", value)
+    return value
+
+
+def below(name: str, value: T, bound_name: str, bound: Any) -> T:
+    """Checks that one number, already known to be one, lies below another."""
+    if not value < bound:
+        raise _fail(ValueError, name, f"below `{bound_name}`, {bound!r}", value)
     return value
 
 
@@ -75,3 +104,15 @@ def one_of(name: str, value: T, choices: Iterable[Any]) -> T:
     raise ValueError(
         f"`{name}` must be one of {words}. Received: {name}={value!r}{hint}"
     )
+
+
+def compiled_model(name: str, value: Any) -> Any:
+    """Checks for a Keras model that has an optimizer."""
+    if not isinstance(value, keras.Model):
+        raise _fail(TypeError, name, "a compiled keras.Model", value)
+    if not value.compiled or value.optimizer is None:
+        raise ValueError(
+            f"`{name}` must be compiled with an optimizer. Received: {name} "
+            f"{value.name!r}, not compiled; call model.compile(optimizer, loss) first"
+        )
+    return value

@@ -1,0 +1,70 @@
+"""TensorFlow's side of the backend door."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.eager import context as eager_context
+
+from keras_tricks._backend._metrics import reset_loss
+
+
+def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A training step that reports `select(logs)` of its batch alone."""
+    inner = model.train_step
+
+    def train_step(data: Any) -> Any:
+        reset_loss(model)
+        # The counter is read before the update, and copied: a read may alias.
+        iterations = tf.identity(model.optimizer.iterations)
+        return {**select(inner(data)), "iterations": iterations}
+
+    return train_step
+
+
+def tap(function: Callable[..., Any], sink: Callable[[Any], None]) -> Any:
+    """A `train_function` that hands its logs to `sink` and shows Keras none."""
+
+    def train_function(iterator: Any) -> dict[str, Any]:
+        sink(function(iterator))
+        return {}
+
+    return train_function
+
+
+def building_function(model: Any) -> Callable[..., Any]:
+    """A `train_function` that builds the model on one batch and ends the training."""
+
+    def train_function(iterator: Any) -> dict[str, Any]:
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(next(iterator))
+        model(x)
+        model.stop_training = True
+        return {}
+
+    return train_function
+
+
+def rebuild_train_function(model: Any) -> None:
+    """Traces the training step anew, as it must be after a new schedule."""
+    model.make_train_function(force=True)
+
+
+def metrics_result(model: Any) -> dict[str, Any]:
+    """The metrics so far, in the middle of an epoch."""
+    result = model.get_metrics_result()
+    return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
+
+
+def borrow_extras(model: Any) -> Callable[[], None]:
+    """Notes what only TensorFlow holds: the state of its global random numbers."""
+    context = eager_context.context()
+    seed, generator = context._seed, context._rng
+    state = None if generator is None else generator.getstate()
+
+    def give_back() -> None:
+        context._seed, context._rng = seed, generator
+        if generator is not None:
+            generator.setstate(state)
+
+    return give_back

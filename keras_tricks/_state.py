@@ -1,0 +1,116 @@
+"""The one place that copies and gives back everything a model holds."""
+
+import random
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from keras import ops
+
+from keras_tricks import _atomic, _backend
+
+# What `fit` and a probe set on the model itself, beside its variables.
+_ATTRIBUTES = (
+    "optimizer",
+    "train_step",
+    "train_function",
+    "test_function",
+    "predict_function",
+    "steps_per_execution",
+    "stop_training",
+    "history",
+)
+
+
+Copies = list[tuple[Any, np.ndarray]]
+
+
+def copy_variables(variables: Any) -> Copies:
+    """Pairs of a variable and a copy of its value in host memory.
+
+    The host, because a device copy may share its buffer with the variable, and JAX
+    donates buffers to the next step.
+    """
+    unique = {id(variable): variable for variable in variables}.values()
+    return [(v, np.array(ops.convert_to_numpy(v.value))) for v in unique]
+
+
+def assign_variables(copies: Copies) -> None:
+    """Writes the copies back; on JAX also into variables that a failure left empty."""
+    for variable, value in copies:
+        variable.assign(value)
+
+
+def write_copies(path: Path, copies: Copies) -> None:
+    """Writes the values to a zip file of raw bytes, whole or not at all."""
+
+    def fill(file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
+            for index, (_, value) in enumerate(copies):
+                archive.writestr(str(index), value.tobytes())
+
+    _atomic.write(path, fill)
+
+
+def read_copies(path: Path, variables: Any) -> Copies:
+    """Reads what `write_copies` wrote for the same variables.
+
+    Raises:
+        ValueError: If the file is damaged, or does not fit the variables.
+    """
+    # Shapes and types are those of the variables: the file is not trusted.
+    copies = copy_variables(variables)
+    sizes = {str(index): value.nbytes for index, (_, value) in enumerate(copies)}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if {item.filename: item.file_size for item in archive.infolist()} != sizes:
+                raise ValueError("its arrays are not those of the model")
+            return [
+                (variable, _from_bytes(archive.read(str(index)), value))
+                for index, (variable, value) in enumerate(copies)
+            ]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{str(path)!r} must hold the weights of this model. Received: a file "
+            f"that cannot be used ({error}); delete its folder to start afresh"
+        ) from error
+
+
+def _from_bytes(raw: bytes, like: np.ndarray) -> np.ndarray:
+    return np.frombuffer(raw, like.dtype).reshape(like.shape).copy()
+
+
+@contextmanager
+def borrowed(model: Any) -> Iterator[None]:
+    """Gives the model back as it was, bit for bit, however the block ends.
+
+    Weights, metrics, seed generators, optimizer slots, the optimizer itself, the
+    compiled functions and the global random numbers are given back. The model must
+    be built.
+    """
+    optimizer = model.optimizer.variables if model.optimizer is not None else []
+    copies = copy_variables(
+        [*model.variables, *model.metrics_variables, *optimizer],
+    )
+    attributes = {
+        name: vars(model)[name] for name in _ATTRIBUTES if name in vars(model)
+    }
+    extras = _backend.borrow_extras(model)
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        for name in _ATTRIBUTES:
+            if name in attributes:
+                setattr(model, name, attributes[name])
+            elif name in vars(model):
+                delattr(model, name)
+        # Metrics that were built in between have no earlier value.
+        model.reset_metrics()
+        assign_variables(copies)
+        random.setstate(python)
+        np.random.set_state(numpy)
+        extras()

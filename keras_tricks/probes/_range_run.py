@@ -1,0 +1,191 @@
+"""The training of a range test: one compiled step whose rate grows."""
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
+
+from keras_tricks import _backend
+from keras_tricks.schedules import _rates
+from keras_tricks.probes import suggestion
+
+# Records are read this many steps late, when the device has long finished them:
+# waiting for the newest one would stop the device at every look.
+_LAG = 32
+# Epochs of `fit`; the run ends itself.
+_MANY = 1_000_000_000
+
+
+@keras.saving.register_keras_serializable("keras_tricks")
+class Geometric(LearningRateSchedule):
+    """The rates of the test, looked up: exact where a power in float32 is not."""
+
+    def __init__(self, learning_rates: list[float], updates_every: int = 1) -> None:
+        self.learning_rates = learning_rates
+        self.updates_every = updates_every
+
+    def __call__(self, step: Any) -> Any:
+        table = ops.convert_to_tensor(self.learning_rates, dtype="float32")
+        update = ops.convert_to_tensor(step) // self.updates_every
+        return ops.take(table, ops.minimum(update, len(self.learning_rates) - 1))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "learning_rates": self.learning_rates,
+            "updates_every": self.updates_every,
+        }
+
+
+class RangeRun:
+    """Changes a borrowed model into the test; each call is one run of it.
+
+    Each step leaves a record on the device: its batch's loss, and the number of
+    updates made before. Batches with the same number saw the same weights (gradients
+    are being accumulated, or loss scaling skipped the update): one point of the curve.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        learning_rates: np.ndarray,
+        smoothing: float,
+        stop_at: float,
+        *,
+        verbose: bool,
+    ) -> None:
+        inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        updates_every = inner.gradient_accumulation_steps or 1
+        model.optimizer = _rates.with_schedule(
+            model.optimizer,
+            Geometric(learning_rates.tolist(), updates_every),
+            model.trainable_variables,
+        )
+        model.steps_per_execution = 1
+        model.train_step = _backend.batch_step(model, _only_loss)
+        model.make_train_function(force=True)
+        model.train_function = _backend.tap(model.train_function, self._after_step)
+        self.model = model
+        self.learning_rates = learning_rates
+        self.points = len(learning_rates)
+        self.planned_steps = self.points * updates_every
+        self.smoothing = smoothing
+        self.stop_at = stop_at
+        self.verbose = verbose
+        self.seconds = self.first_step_seconds = 0.0
+        self.ended = ""
+
+    def __call__(self, data: dict[str, Any]) -> np.ndarray:
+        """The loss at each rate, as far as the run came."""
+        self.steps = 0
+        self.waiting: list[dict[str, Any]] = []
+        self.batches: list[list[float]] = []
+        self.updates = -1
+        self.checked = 0
+        self.end: int | None = None
+        self.ended = "the data ended"
+        self.progress = keras.utils.Progbar(
+            self.planned_steps, verbose=int(self.verbose), stateful_metrics=_SHOWN
+        )
+        self.started = time.perf_counter()
+        with warnings.catch_warnings():
+            # The curve says both in its own words.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+            warnings.filterwarnings("ignore", ".*not have any trainable weights")
+            self.model.fit(
+                **data,
+                epochs=_MANY,
+                verbose=0,
+                callbacks=[_EndWithTheData(lambda: self.steps)],
+            )
+        self._look(0)
+        self.progress.update(min(self.steps, self.planned_steps), finalize=True)
+        self.seconds += time.perf_counter() - self.started
+        return self._losses()[: self.end]
+
+    def _after_step(self, record: dict[str, Any]) -> None:
+        self.waiting.append(record)
+        self.steps += 1
+        if self.steps == 1 and not self.first_step_seconds:
+            self._look(0)
+            self.first_step_seconds = time.perf_counter() - self.started
+        elif len(self.waiting) == 2 * _LAG:
+            self._look(_LAG)
+        if self.steps >= self.planned_steps:
+            self._look(0)
+            if self.end is None and len(self.batches) >= self.points:
+                self._stop(self.points, "the highest rate was reached")
+            # Skipped updates are made up for, but not for ever.
+            if self.steps >= 2 * self.planned_steps:
+                self.model.stop_training = True
+        if self.end is not None:
+            self.model.stop_training = True
+
+    def _look(self, lag: int) -> None:
+        """Reads all records but the last `lag`, and decides whether to go on."""
+        ready = self.waiting[: len(self.waiting) - lag]
+        self.waiting = self.waiting[len(ready) :]
+        for record in ready:
+            loss, updates = (
+                ops.convert_to_numpy(record[name]).item() for name in _RECORD
+            )
+            # Without trainable weights no step is an update: each batch counts.
+            if updates == self.updates and self.model.trainable_variables:
+                self.batches[-1].append(loss)
+            else:
+                self.batches.append([loss])
+            self.updates = updates
+        losses = self._losses()
+        smoothed = suggestion.smooth(losses, self.smoothing)
+        while self.end is None and self.checked < len(losses):
+            self.checked += 1
+            seen = slice(self.checked)
+            if not np.isfinite(losses[seen][-1]):
+                self._stop(self.checked - 1, "the loss was no longer finite")
+            elif suggestion.should_stop(losses[seen], smoothed[seen], self.stop_at):
+                why = f"the smoothed loss rose above {self.stop_at:g} x its best"
+                self._stop(self.checked, why)
+        if len(losses) and self.steps < self.planned_steps:
+            rate = self.learning_rates[len(losses) - 1]
+            values = [("loss", smoothed[-1]), ("learning_rate", rate)]
+            self.progress.update(self.steps, values)
+
+    def _stop(self, end: int, why: str) -> None:
+        self.end, self.ended = end, why
+
+    def _losses(self) -> np.ndarray:
+        return np.array([np.mean(point) for point in self.batches[: self.points]])
+
+
+_RECORD = ("loss", "iterations")
+_SHOWN = ("loss", "learning_rate")
+
+
+def _only_loss(logs: Any) -> dict[str, Any]:
+    if not isinstance(logs, dict) or "loss" not in logs:
+        found = sorted(logs) if isinstance(logs, dict) else type(logs).__name__
+        raise ValueError(
+            "`model.train_step` must return a dict of logs with the key 'loss'. "
+            f"Received: {found}; add the loss to what your train_step returns"
+        )
+    return {"loss": logs["loss"]}
+
+
+class _EndWithTheData(keras.callbacks.Callback):
+    """Ends `fit` after an epoch without a batch: a generator does not start again."""
+
+    def __init__(self, steps: Callable[[], int]) -> None:
+        super().__init__()
+        self.steps = steps
+        self.before = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.before = self.steps()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.steps() == self.before:
+            self.model.stop_training = True

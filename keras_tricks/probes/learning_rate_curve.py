@@ -1,0 +1,191 @@
+"""What a range test returns: the curve, the suggested rate, and how sure it is."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_tricks import _arguments
+from keras_tricks._axes import axes
+from keras_tricks.schedules import _rates
+from keras_tricks.probes import suggestion as _suggestion
+
+_COLOURS = {
+    "segment": "tab:green",
+    "steepest": "tab:purple",
+    "valley": "tab:brown",
+    "minimum": "tab:olive",
+}
+
+
+class LearningRateCurve:
+    """Loss against learning rate, with the suggestions of four methods.
+
+    When: returned by `find_learning_rate`; made by hand from a recorded test.
+    Typical: `curve.suggestion`, `curve.plot()`, `curve.apply(model)`.
+    Costs: nothing.
+    Beware: look at `verdict` before you trust `suggestion`.
+
+    Args:
+        learning_rates: Floats, shape (steps,), the rate of each update.
+        losses: Floats, shape (steps,), the loss of each update's own batch.
+        smoothing: Float in [0, 1), weight of the past in `smoothed`.
+        ended: String, why the test ended.
+        seconds: Float, how long the test took.
+        first_step_seconds: Float, the part of it before the first step was done:
+            tracing and compiling.
+
+    Attributes:
+        smoothed: Floats, shape (steps,), exponential moving average of `losses`
+            without the bias of its start.
+        suggestions: Dict from method to rate, NaN where a method has no answer.
+            "segment": the middle of the steepest straight fall, fitted in log rate;
+            "steepest": where the smoothed loss falls fastest; "valley": the middle of
+            its longest fall; "minimum": a tenth of the rate at its lowest point.
+        suggestion: Float, the rate that the methods agree on, or None.
+        verdict: "clear" or "inconclusive".
+        reason: String, why.
+
+    Raises:
+        ValueError: If the two arrays are not of one length.
+
+    Example:
+    >>> import numpy as np, keras_tricks as kt
+    >>> rates = np.geomspace(1e-5, 1.0, 100)
+    >>> losses = 2.0 + np.random.default_rng(0).normal(scale=0.1, size=100)
+    >>> kt.probes.LearningRateCurve(rates, losses).verdict
+    'inconclusive'
+
+    Reference: Smith 2015, arXiv 1506.01186.
+    """
+
+    def __init__(
+        self,
+        learning_rates: Any,
+        losses: Any,
+        *,
+        smoothing: float = 0.98,
+        ended: str = "",
+        seconds: float = 0.0,
+        first_step_seconds: float = 0.0,
+    ) -> None:
+        self.learning_rates = np.asarray(learning_rates, dtype="float64")
+        self.losses = np.asarray(losses, dtype="float64")
+        if self.learning_rates.ndim != 1 or (
+            self.learning_rates.shape != self.losses.shape
+        ):
+            raise ValueError(
+                "`learning_rates` and `losses` must be two lists of one length. "
+                f"Received: shapes {self.learning_rates.shape} and {self.losses.shape}"
+            )
+        self.smoothing = smoothing
+        self.ended = ended
+        self.seconds = seconds
+        self.first_step_seconds = first_step_seconds
+        self.smoothed = _suggestion.smooth(self.losses, smoothing)
+        answer = _suggestion.consensus(self.learning_rates, self.losses, smoothing)
+        self.suggestions = answer.suggestions
+        self.suggestion = answer.suggestion
+        self.verdict = answer.verdict
+        self.reason = answer.reason
+
+    def __repr__(self) -> str:
+        if self.suggestion is None:
+            rate = "no suggestion"
+        else:
+            rate = f"suggestion={self.suggestion:.2g}"
+        methods = ", ".join(f"{k}={v:.2g}" for k, v in self.suggestions.items())
+        low, high = self.learning_rates[[0, -1]]
+        return (
+            f"<LearningRateCurve {rate}, {self.verdict}: {self.reason} ({methods}); "
+            f"{len(self.losses)} steps from {low:.2g} to {high:.2g}, {self.ended}>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers, strings and lists, ready for JSON.
+
+        A method without an answer has None.
+        """
+        suggestions = {
+            name: rate if np.isfinite(rate) else None
+            for name, rate in self.suggestions.items()
+        }
+        return {
+            "learning_rates": self.learning_rates.tolist(),
+            "losses": self.losses.tolist(),
+            "smoothed": self.smoothed.tolist(),
+            "smoothing": self.smoothing,
+            "suggestions": suggestions,
+            "suggestion": self.suggestion,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "ended": self.ended,
+            "seconds": self.seconds,
+            "first_step_seconds": self.first_step_seconds,
+        }
+
+    def apply(self, model: keras.Model, learning_rate: float | None = None) -> float:
+        """Gives the model the suggested rate.
+
+        A plain rate is set. A schedule keeps its shape and is scaled, so that its
+        highest rate is the suggestion; with several groups the highest of them is,
+        and the others keep their ratio to it.
+
+        Args:
+            model: Compiled model.
+            learning_rate: Float or None. Another rate than the suggestion.
+
+        Returns:
+            The rate that was set.
+
+        Raises:
+            ValueError: If the test was inconclusive and no rate is given, or the
+                model is not compiled.
+        """
+        rate = self.suggestion if learning_rate is None else learning_rate
+        if rate is None:
+            raise ValueError(
+                "`learning_rate` must be given, because the range test was "
+                f"inconclusive: {self.reason}. Received: learning_rate=None"
+            )
+        _arguments.compiled_model("model", model)
+        _arguments.positive("learning_rate", rate)
+        _rates.set_peak(model, rate)
+        return rate
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the loss over the rate, the answers of the methods and the suggestion.
+
+        Args:
+            ax: Matplotlib axes, or None to make a figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        ax = axes(ax)
+        ax.plot(
+            self.learning_rates, self.losses, ".", ms=3, color="0.75", label="batch"
+        )
+        ax.plot(self.learning_rates, self.smoothed, color="tab:blue", label="smoothed")
+        for name, rate in self.suggestions.items():
+            if np.isfinite(rate):
+                ax.axvline(rate, ls=":", lw=1, color=_COLOURS.get(name), label=name)
+        if self.suggestion is not None:
+            label = f"suggestion {self.suggestion:.2g}"
+            ax.axvline(self.suggestion, color="tab:red", lw=2, label=label)
+        # What happens beyond the divergence would flatten the part that matters.
+        low, start = self.smoothed.min(), self.smoothed[0]
+        spread = max(start - low, np.std(self.losses[: len(self.losses) // 2 + 1]))
+        spread = spread or abs(start) or 1.0
+        ax.set(
+            xscale="log",
+            ylim=(low - 0.25 * spread, start + 0.75 * spread),
+            xlabel="learning rate",
+            ylabel="loss",
+            title=f"Range test: {self.verdict}",
+        )
+        ax.legend(fontsize="small", loc="lower left")
+        return ax

@@ -1,0 +1,168 @@
+"""The learning rates inside any optimizer: read, scaled and replaced in one place.
+
+An optimizer may hold a float, a schedule, another optimizer (loss scaling) or several
+(`MultiOptimizer`). Callers see a list of groups instead, in a stable order.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from keras.optimizers import LossScaleOptimizer, MultiOptimizer
+from keras.optimizers.schedules import LearningRateSchedule
+
+from keras_tricks import _backend
+from keras_tricks.schedules.scaled import Scaled, scaled
+
+# Where the highest rate of a schedule is looked for: every step at first, then ever
+# fewer, 1 % apart, up to a million. A million exact calls would take minutes.
+_STEPS = np.unique(np.geomspace(1, 1_000_000, 1400).astype("int64")) - 1
+
+
+def groups(optimizer: Any) -> list[Any]:
+    """The optimizers that own a rate, the optimizer itself in the plain case."""
+    if isinstance(optimizer, LossScaleOptimizer):
+        return groups(optimizer.inner_optimizer)
+    if isinstance(optimizer, MultiOptimizer):
+        return [leaf for inner in optimizer.optimizers for leaf in groups(inner)]
+    return [optimizer]
+
+
+def schedule_of(group: Any) -> LearningRateSchedule | None:
+    """The schedule of one group, or None when its rate is a number.
+
+    Raises:
+        TypeError: If the rate is a function without a step: it cannot be scaled.
+    """
+    # No public name gives the object back: `learning_rate` is today's value, and the
+    # config can be read back only when the user's class is registered.
+    rate = group._learning_rate
+    if isinstance(rate, LearningRateSchedule):
+        return rate
+    if isinstance(rate, keras.Variable):
+        return None
+    raise TypeError(
+        "`optimizer.learning_rate` must be a float or a LearningRateSchedule, so that "
+        f"it can be scaled. Received: learning_rate={rate!r}; turn the function into "
+        "a subclass of keras.optimizers.schedules.LearningRateSchedule"
+    )
+
+
+def peak(optimizer: Any) -> float:
+    """The highest rate that any group reaches."""
+    return max(_peak(group) for group in groups(optimizer))
+
+
+def _peak(group: Any) -> float:
+    schedule = schedule_of(group)
+    if schedule is None:
+        return _number(group.learning_rate)
+    return max(_number(schedule(int(step))) for step in _STEPS)
+
+
+def _number(rate: Any) -> float:
+    return float(ops.convert_to_numpy(ops.convert_to_tensor(rate)))
+
+
+def highest(optimizer: Any) -> float:
+    """The highest rate of any group at this moment."""
+    return max(_number(group.learning_rate) for group in groups(optimizer))
+
+
+def read(optimizer: Any) -> list[dict[str, float]]:
+    """Each group's rate in plain numbers, which `write` takes and JSON stores."""
+    state = []
+    for group in groups(optimizer):
+        schedule = schedule_of(group)
+        if schedule is None:
+            state.append({"learning_rate": _peak(group)})
+        else:
+            factor = schedule.factor if isinstance(schedule, Scaled) else 1.0
+            state.append({"factor": factor})
+    return state
+
+
+def write(model: Any, state: list[dict[str, float]]) -> None:
+    """Sets what `read` gave, in a model that may be between two epochs of `fit`.
+
+    A new schedule reaches the compiled training step only when that is traced anew.
+    """
+    traced = False
+    for group, entry in zip(groups(model.optimizer), state, strict=True):
+        schedule = schedule_of(group)
+        if schedule is None:
+            group.learning_rate = entry["learning_rate"]
+            continue
+        inner, old = schedule, 1.0
+        if isinstance(schedule, Scaled):
+            inner, old = schedule.schedule, schedule.factor
+        if old != entry["factor"]:
+            group.learning_rate = scaled(inner, entry["factor"])
+            traced = True
+    if traced and model.train_function is not None:
+        _backend.rebuild_train_function(model)
+
+
+def multiply(state: list[dict[str, float]], factor: float) -> list[dict[str, float]]:
+    """The same groups, every rate times `factor`: ratios between them stay."""
+    return [{name: rate * factor for name, rate in entry.items()} for entry in state]
+
+
+def set_peak(model: Any, learning_rate: float) -> None:
+    """Scales all groups, so that the highest rate of any becomes `learning_rate`."""
+    if not groups(model.optimizer):
+        # A MultiOptimizer whose map is a function has no groups before.
+        model.optimizer.build(model.trainable_variables)
+    factor = learning_rate / peak(model.optimizer)
+    write(model, multiply(read(model.optimizer), factor))
+
+
+def with_schedule(
+    optimizer: Any, schedule: LearningRateSchedule, variables: Any
+) -> Any:
+    """A new optimizer of the same kind that follows `schedule`, built on `variables`.
+
+    With several groups the one of the highest peak follows the schedule itself, and
+    the others keep their ratio to it.
+    """
+    copy = _copy(optimizer, schedule, variables)
+    copy.build(variables)
+    return copy
+
+
+def _copy(optimizer: Any, schedule: LearningRateSchedule, variables: Any) -> Any:
+    if isinstance(optimizer, LossScaleOptimizer):
+        return LossScaleOptimizer(
+            _copy(optimizer.inner_optimizer, schedule, variables),
+            initial_scale=optimizer.initial_scale,
+            dynamic_growth_steps=optimizer.dynamic_growth_steps,
+        )
+    if isinstance(optimizer, MultiOptimizer):
+        return _copy_multi(optimizer, schedule, variables)
+    config = {**optimizer.get_config(), "learning_rate": schedule}
+    return type(optimizer).from_config(config)
+
+
+def _copy_multi(
+    optimizer: MultiOptimizer, schedule: LearningRateSchedule, variables: Any
+) -> Any:
+    # The map may be a function, which no config can hold, and one that makes a new
+    # optimizer at every call: it is asked once per variable.
+    originals = {v.path: _inner(optimizer, v) for v in variables}
+    highest = max(_peak(original) for original in originals.values())
+    copies = {}
+    for original in originals.values():
+        ratio = _peak(original) / highest
+        copies[id(original)] = _copy(original, scaled(schedule, ratio), variables)
+    return MultiOptimizer(
+        lambda variable: copies[id(originals[variable.path])],
+        loss_scale_factor=optimizer.loss_scale_factor,
+    )
+
+
+def _inner(optimizer: MultiOptimizer, variable: Any) -> Any:
+    if not optimizer.built:
+        return optimizer._optimizer_map(variable)
+    index = optimizer._var_to_optimizer_idx[optimizer._var_key(variable)]
+    return optimizer.optimizers[index]

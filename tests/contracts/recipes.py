@@ -1,0 +1,78 @@
+"""One recipe per public name: how to make a small one, and what it promises."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+import keras_tricks as kt
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A learning-rate schedule, made by `make`."""
+
+    make: Callable[[], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Callback:
+    """A callback, and the learning rate to train it with."""
+
+    make: Callable[[], Any]
+    retraces: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Function:
+    """A function: only its card is held to the contract."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A class that functions return: only its card is held to the contract."""
+
+
+RECIPES = {
+    "NoEffectWarning": Result(),
+    "callbacks.HalveOnPlateau": Callback(
+        lambda: kt.callbacks.HalveOnPlateau("loss", patience=1, min_delta=100.0)
+    ),
+    "probes.LearningRateCurve": Result(),
+    "probes.find_learning_rate": Function(),
+    "schedules.CosineRestarts": Schedule(
+        lambda: kt.schedules.CosineRestarts(0.1, 5, t_mul=1.5, m_mul=0.9, alpha=0.01)
+    ),
+    "schedules.Cyclical": Schedule(
+        lambda: kt.schedules.Cyclical(0.01, 0.1, 3, mode="exp_range", gamma=0.99)
+    ),
+    "schedules.OneCycle": Schedule(lambda: kt.schedules.OneCycle(0.1, 20)),
+    "schedules.Scaled": Schedule(
+        lambda: kt.schedules.Scaled(
+            keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5), 0.5
+        )
+    ),
+    "schedules.SlantedTriangular": Schedule(
+        lambda: kt.schedules.SlantedTriangular(0.1, 20)
+    ),
+    "schedules.Warmup": Schedule(
+        lambda: kt.schedules.Warmup(kt.schedules.CosineRestarts(0.1, 5), 4, 0.01)
+    ),
+    "schedules.plot": Function(),
+    "schedules.preview": Function(),
+    "schedules.scale_adam": Function(),
+    "schedules.scale_learning_rate": Function(),
+    "schedules.scaled": Function(),
+}
+
+
+def of_kind(kind: type) -> list[str]:
+    return [name for name, recipe in RECIPES.items() if isinstance(recipe, kind)]
+
+
+def public(name: str) -> Any:
+    found: Any = kt
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
