@@ -1,8 +1,9 @@
 """The one place that copies and gives back everything a model holds."""
 
+import copy
 import random
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -88,16 +89,14 @@ def borrowed(model: Any) -> Iterator[None]:
     """Gives the model back as it was, bit for bit, however the block ends.
 
     Weights, metrics, seed generators, optimizer slots, the optimizer itself, the
-    compiled functions and the global random numbers are given back. The model must
-    be built.
+    compiled functions and the global random numbers are given back. A model that the
+    block builds stays built.
     """
     optimizer = model.optimizer.variables if model.optimizer is not None else []
-    copies = copy_variables(
-        [*model.variables, *model.metrics_variables, *optimizer],
-    )
-    attributes = {
-        name: vars(model)[name] for name in _ATTRIBUTES if name in vars(model)
-    }
+    copies = copy_variables([*model.variables, *model.metrics_variables, *optimizer])
+    own = vars(model)
+    attributes = {name: own[name] for name in _ATTRIBUTES if name in own}
+    unbuild = _note_unbuilt(model)
     extras = _backend.borrow_extras(model)
     python, numpy = random.getstate(), np.random.get_state()
     try:
@@ -108,9 +107,30 @@ def borrowed(model: Any) -> Iterator[None]:
                 setattr(model, name, attributes[name])
             elif name in vars(model):
                 delattr(model, name)
-        # Metrics that were built in between have no earlier value.
+        # Metrics whose variables are not among the copies.
         model.reset_metrics()
         assign_variables(copies)
+        unbuild()
         random.setstate(python)
         np.random.set_state(numpy)
         extras()
+
+
+def _note_unbuilt(model: Any) -> Callable[[], None]:
+    """Makes compiled losses and metrics that are not built yet unbuilt again.
+
+    `fit` draws from the global random numbers when it builds them, so a seeded
+    training would be another one. No public name reaches them.
+    """
+    parts = [vars(model).get(name) for name in ("_compile_loss", "_compile_metrics")]
+    unbuilt = [
+        (part, {k: copy.copy(v) for k, v in vars(part).items() if k != "_tracker"})
+        for part in parts
+        if part is not None and not part.built
+    ]
+
+    def unbuild() -> None:
+        for part, before in unbuilt:
+            vars(part).update(before)
+
+    return unbuild

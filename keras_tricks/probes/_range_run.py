@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,8 +10,8 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_tricks import _backend
+from keras_tricks.probes import _suggestion
 from keras_tricks.schedules import _rates
-from keras_tricks.probes import suggestion
 
 # Records are read this many steps late, when the device has long finished them:
 # waiting for the newest one would stop the device at every look.
@@ -79,7 +78,7 @@ class RangeRun:
         self.seconds = self.first_step_seconds = 0.0
         self.ended = ""
 
-    def __call__(self, data: dict[str, Any]) -> np.ndarray:
+    def __call__(self, data: dict[str, Any], seed: int | None) -> np.ndarray:
         """The loss at each rate, as far as the run came."""
         self.steps = 0
         self.waiting: list[dict[str, Any]] = []
@@ -87,6 +86,7 @@ class RangeRun:
         self.updates = -1
         self.checked = 0
         self.end: int | None = None
+        self.diverged = False
         self.ended = "the data ended"
         self.progress = keras.utils.Progbar(
             self.planned_steps, verbose=int(self.verbose), stateful_metrics=_SHOWN
@@ -96,11 +96,14 @@ class RangeRun:
             # The curve says both in its own words.
             warnings.filterwarnings("ignore", "Your input ran out of data")
             warnings.filterwarnings("ignore", ".*not have any trainable weights")
+            # TensorFlow takes the order of the data from the seed before `fit`, the
+            # others when the epoch begins.
+            _seed(seed)
             self.model.fit(
                 **data,
                 epochs=_MANY,
                 verbose=0,
-                callbacks=[_EndWithTheData(lambda: self.steps)],
+                callbacks=[_Epochs(self, seed, once=hasattr(data["x"], "__next__"))],
             )
         self._look(0)
         self.progress.update(min(self.steps, self.planned_steps), finalize=True)
@@ -140,13 +143,14 @@ class RangeRun:
                 self.batches.append([loss])
             self.updates = updates
         losses = self._losses()
-        smoothed = suggestion.smooth(losses, self.smoothing)
+        smoothed = _suggestion.smooth(losses, self.smoothing)
         while self.end is None and self.checked < len(losses):
             self.checked += 1
             seen = slice(self.checked)
             if not np.isfinite(losses[seen][-1]):
+                self.diverged = True
                 self._stop(self.checked - 1, "the loss was no longer finite")
-            elif suggestion.should_stop(losses[seen], smoothed[seen], self.stop_at):
+            elif _suggestion.should_stop(losses[seen], smoothed[seen], self.stop_at):
                 why = f"the smoothed loss rose above {self.stop_at:g} x its best"
                 self._stop(self.checked, why)
         if len(losses) and self.steps < self.planned_steps:
@@ -175,17 +179,28 @@ def _only_loss(logs: Any) -> dict[str, Any]:
     return {"loss": logs["loss"]}
 
 
-class _EndWithTheData(keras.callbacks.Callback):
-    """Ends `fit` after an epoch without a batch: a generator does not start again."""
+def _seed(seed: int | None) -> None:
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
 
-    def __init__(self, steps: Callable[[], int]) -> None:
+
+class _Epochs(keras.callbacks.Callback):
+    """Seeds the first epoch, and ends `fit` when there is no other.
+
+    Keras would feed the first batch of a generator over and over.
+    """
+
+    def __init__(self, run: RangeRun, seed: int | None, *, once: bool) -> None:
         super().__init__()
-        self.steps = steps
-        self.before = 0
+        self.run = run
+        self.seed = seed
+        self.once = once
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.before = self.steps()
+        self.before = self.run.steps
+        if self.before == 0:
+            _seed(self.seed)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.steps() == self.before:
+        if self.once or self.run.steps == self.before:
             self.model.stop_training = True

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 
 from keras_tricks import _arguments, _backend, _state
-from keras_tricks.schedules import _rates
 from keras_tricks.probes._range_run import RangeRun
 from keras_tricks.probes.learning_rate_curve import LearningRateCurve
+from keras_tricks.schedules import _rates
 
 
 def find_learning_rate(
@@ -95,6 +95,8 @@ def find_learning_rate(
     _arguments.within("stop_at", stop_at, 1, math.inf, open_low=True, open_high=True)
     _arguments.positive_integer("batch_size", batch_size)
     _arguments.positive_integer("repeats", repeats)
+    if seed is not None:
+        _arguments.integer("seed", seed, 0, 2**32 - repeats)
     _arguments.one_of("verbose", verbose, ("auto", 0, 1, 2))
     _arguments.compiled_model("model", model)
     for group in _rates.groups(model.optimizer):
@@ -116,9 +118,7 @@ def find_learning_rate(
         repeated = []
         for repeat in range(repeats):
             _state.assign_variables(start)
-            if seed is not None:
-                keras.utils.set_random_seed(seed + repeat)
-            repeated.append(run(data))
+            repeated.append(run(data, None if seed is None else seed + repeat))
     steps = min(len(losses) for losses in repeated)
     if steps == 0:
         raise ValueError(
@@ -129,6 +129,7 @@ def find_learning_rate(
         rates[:steps],
         np.mean([losses[:steps] for losses in repeated], axis=0),
         smoothing=smoothing,
+        diverged=run.diverged,
         ended=run.ended,
         seconds=run.seconds,
         first_step_seconds=run.first_step_seconds,
@@ -177,11 +178,7 @@ def _build(model: Any, data: dict[str, Any]) -> None:
     """Builds an unbuilt model on one batch, but not its optimizer."""
     if model.built and all(layer.built for layer in model.layers):
         return
-    own = {name: vars(model).get(name) for name in ("optimizer", "train_function")}
-    model.optimizer = keras.optimizers.SGD()
-    model.train_function = _backend.building_function(model)
-    try:
+    with _state.borrowed(model):
+        model.optimizer = keras.optimizers.SGD()
+        model.train_function = _backend.building_function(model)
         model.fit(**data, verbose=0)
-    finally:
-        for name, value in own.items():
-            setattr(model, name, value)

@@ -7,8 +7,8 @@ import numpy as np
 
 from keras_tricks import _arguments
 from keras_tricks._axes import axes
+from keras_tricks.probes import _suggestion
 from keras_tricks.schedules import _rates
-from keras_tricks.probes import suggestion as _suggestion
 
 _COLOURS = {
     "segment": "tab:green",
@@ -30,6 +30,8 @@ class LearningRateCurve:
         learning_rates: Floats, shape (steps,), the rate of each update.
         losses: Floats, shape (steps,), the loss of each update's own batch.
         smoothing: Float in [0, 1), weight of the past in `smoothed`.
+        diverged: Boolean, whether a loss came next that was not finite. It is left out
+            of `losses`.
         ended: String, why the test ended.
         seconds: Float, how long the test took.
         first_step_seconds: Float, the part of it before the first step was done:
@@ -39,10 +41,11 @@ class LearningRateCurve:
         smoothed: Floats, shape (steps,), exponential moving average of `losses`
             without the bias of its start.
         suggestions: Dict from method to rate, NaN where a method has no answer.
-            "segment": the middle of the steepest straight fall, fitted in log rate;
+            "segment": near the foot of the steepest straight fall, fitted in log rate;
             "steepest": where the smoothed loss falls fastest; "valley": the middle of
             its longest fall; "minimum": a tenth of the rate at its lowest point.
-        suggestion: Float, the rate that the methods agree on, or None.
+        suggestion: Float or None: the middle one of "segment", "minimum" and a third
+            of the rate at which the loss turned upwards, where two of them agree.
         verdict: "clear" or "inconclusive".
         reason: String, why.
 
@@ -65,6 +68,7 @@ class LearningRateCurve:
         losses: Any,
         *,
         smoothing: float = 0.98,
+        diverged: bool = False,
         ended: str = "",
         seconds: float = 0.0,
         first_step_seconds: float = 0.0,
@@ -79,11 +83,14 @@ class LearningRateCurve:
                 f"Received: shapes {self.learning_rates.shape} and {self.losses.shape}"
             )
         self.smoothing = smoothing
+        self.diverged = diverged
         self.ended = ended
         self.seconds = seconds
         self.first_step_seconds = first_step_seconds
         self.smoothed = _suggestion.smooth(self.losses, smoothing)
-        answer = _suggestion.consensus(self.learning_rates, self.losses, smoothing)
+        answer = _suggestion.consensus(
+            self.learning_rates, self.losses, smoothing, diverged=diverged
+        )
         self.suggestions = answer.suggestions
         self.suggestion = answer.suggestion
         self.verdict = answer.verdict
@@ -115,6 +122,7 @@ class LearningRateCurve:
             "losses": self.losses.tolist(),
             "smoothed": self.smoothed.tolist(),
             "smoothing": self.smoothing,
+            "diverged": self.diverged,
             "suggestions": suggestions,
             "suggestion": self.suggestion,
             "verdict": self.verdict,

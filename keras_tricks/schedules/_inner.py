@@ -32,3 +32,10 @@ def deserialized(config: dict[str, Any]) -> dict[str, Any]:
     """Returns the constructor's arguments from a config with a `schedule`."""
     schedule = keras.saving.deserialize_keras_object(config["schedule"])
     return {**config, "schedule": schedule}
+
+
+def ratio(batch_size: int, base_batch_size: int) -> float:
+    """Returns how many times larger the new batch is."""
+    _arguments.positive_integer("batch_size", batch_size)
+    _arguments.positive_integer("base_batch_size", base_batch_size)
+    return int(batch_size) / int(base_batch_size)

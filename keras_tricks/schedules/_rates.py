@@ -13,11 +13,12 @@ from keras.optimizers import LossScaleOptimizer, MultiOptimizer
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_tricks import _backend
+from keras_tricks.schedules._evaluate import rates_at
 from keras_tricks.schedules.scaled import Scaled, scaled
 
 # Where the highest rate of a schedule is looked for: every step at first, then ever
-# fewer, 1 % apart, up to a million. A million exact calls would take minutes.
-_STEPS = np.unique(np.geomspace(1, 1_000_000, 1400).astype("int64")) - 1
+# fewer, 1 % apart, up to a million. A foreign schedule may need a call for each.
+_STEPS = np.unique(np.geomspace(1, 1_000_000, 1400).astype("int32")) - 1
 
 
 def groups(optimizer: Any) -> list[Any]:
@@ -58,7 +59,7 @@ def _peak(group: Any) -> float:
     schedule = schedule_of(group)
     if schedule is None:
         return _number(group.learning_rate)
-    return max(_number(schedule(int(step))) for step in _STEPS)
+    return float(rates_at(schedule, _STEPS).max())
 
 
 def _number(rate: Any) -> float:

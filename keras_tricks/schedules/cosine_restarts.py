@@ -1,7 +1,9 @@
 """Cosine restarts: cool down along a cosine, jump back up, again and again."""
 
 import functools
+import itertools
 import math
+from decimal import Decimal, localcontext
 from typing import Any
 
 import keras
@@ -24,11 +26,11 @@ class CosineRestarts(LearningRateSchedule):
     Costs: nothing.
     Beware: the loss jumps at each restart, so judge the model at `cycle_ends`.
 
-    The arguments mean what they mean in Keras's `CosineDecayRestarts`. Two things
-    differ. Cycle i is `round(first_decay_steps * t_mul**i)` steps long
-    (Python's `round`), so restarts fall on whole steps also for `t_mul=1.5`; Keras
-    restarts between two steps. And no restart is missed: Keras finds its
-    cycle by a float32 logarithm, which fails at some restarts.
+    The arguments mean what they mean in Keras's `CosineDecayRestarts`, but no restart
+    is missed: Keras finds its cycle by a float32 logarithm, which fails at some.
+    Restart k is at `first_decay_steps * (t_mul**k - 1) / (t_mul - 1)`. Where that is
+    not a whole number (`t_mul=1.5`) the cycle's first step is the next whole one, and
+    the rate there is a little below the peak, as in Keras.
 
     Args:
         initial_learning_rate: Float, the rate at step 0.
@@ -73,7 +75,7 @@ class CosineRestarts(LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         """Returns the rate at `step`, a scalar or a vector of steps."""
         cycle, position, length = self._locate(whole(step))
-        cosine = ops.cos(ops.cast(position, "float32") / length * math.pi)
+        cosine = ops.cos(position / length * math.pi)
         height = power(self.m_mul, cycle) * 0.5 * (1.0 + cosine)
         return self.initial_learning_rate * (self.alpha + (1 - self.alpha) * height)
 
@@ -99,7 +101,7 @@ class CosineRestarts(LearningRateSchedule):
         [9, 29, 49]
         """
         starts = self._starts(count("steps", steps))
-        return [min(start, steps) - 1 for start in starts[1:]]
+        return [min(math.ceil(start), steps) - 1 for start in starts[1:]]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -111,31 +113,47 @@ class CosineRestarts(LearningRateSchedule):
             "alpha": self.alpha,
         }
 
-    def _starts(self, steps: int) -> list[int]:
-        """Returns the first step of each cycle; only the last is `steps` or more."""
-        starts = [0]
-        while starts[-1] < steps:
-            length = self.first_decay_steps * float(self.t_mul) ** (len(starts) - 1)
-            starts.append(starts[-1] + round(length))
+    def _starts(self, steps: int) -> list[Decimal]:
+        """Returns where each cycle starts; only the last start is `steps` or later."""
+        # Decimals hold 1.1 as it was typed: in binary, 10 + 11 would miss step 21.
+        with localcontext(prec=50):
+            growth = Decimal(repr(float(self.t_mul)))
+            length = Decimal(int(self.first_decay_steps))
+            starts = [Decimal(0)]
+            while starts[-1] < steps:
+                starts.append(starts[-1] + length)
+                length *= growth
         return starts
 
     @functools.cached_property
-    def _table(self) -> tuple[Any, Any]:
-        """Starts and lengths of all cycles: few, as their lengths grow."""
+    def _table(self) -> tuple[Any, Any, Any]:
+        """Each cycle's first step, how far that is into the cycle, and its length.
+
+        The cycles are few, as they grow.
+        """
         starts = self._starts(LAST_STEP + 1)
-        return np.array(starts[:-1], "int32"), np.diff(starts).astype("float32")
+        first = [math.ceil(start) for start in starts[:-1]]
+        late = [step - start for step, start in zip(first, starts, strict=False)]
+        length = [end - start for start, end in itertools.pairwise(starts)]
+        return (
+            np.array(first, "int32"),
+            np.array(late, "float32"),
+            np.array(length, "float32"),
+        )
 
     def _locate(self, step: Any) -> tuple[Any, Any, Any]:
-        """Returns the cycle, the position in it and its length, all exact."""
+        """Returns the cycle, the position in it and its length."""
         if self.t_mul == 1:
             cycle = step // self.first_decay_steps
             start = cycle * self.first_decay_steps
-            return cycle, step - start, float(self.first_decay_steps)
-        starts, lengths = (ops.convert_to_tensor(column) for column in self._table)
+            position = ops.cast(step - start, "float32")
+            return cycle, position, float(self.first_decay_steps)
+        first, late, length = (ops.convert_to_tensor(column) for column in self._table)
         flat = ops.reshape(step, (-1,))
-        cycle = ops.searchsorted(starts, flat, side="right") - 1
+        cycle = ops.searchsorted(first, flat, side="right") - 1
         cycle = ops.reshape(cycle, ops.shape(step))
-        return cycle, step - ops.take(starts, cycle), ops.take(lengths, cycle)
+        whole_steps = ops.cast(step - ops.take(first, cycle), "float32")
+        return cycle, whole_steps + ops.take(late, cycle), ops.take(length, cycle)
 
 
 def _checked_t_mul(t_mul: float) -> float:

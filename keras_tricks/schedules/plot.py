@@ -4,6 +4,7 @@ from typing import Any
 
 from keras.optimizers.schedules import LearningRateSchedule
 
+from keras_tricks._axes import axes
 from keras_tricks.schedules.preview import preview
 
 
@@ -41,21 +42,9 @@ def plot(
     Reference: none.
     """
     rates = preview(schedule, steps)
-    if ax is None:
-        ax = _new_axes()
+    ax = axes(ax)
     ax.plot(rates, **kwargs)
     ax.set(xlabel="optimizer step", ylabel="learning rate")
     ax.set_ylim(bottom=0.0)
     ax.margins(x=0.0)
     return ax
-
-
-def _new_axes() -> Any:
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError(
-            "`plot` needs matplotlib, which is not installed. "
-            'Run `pip install "keras_tricks[plot]"`.'
-        ) from error
-    return pyplot.subplots()[1]

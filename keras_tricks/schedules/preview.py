@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_tricks.schedules import _inner
+from keras_tricks.schedules._evaluate import rates_at
 from keras_tricks.schedules._step import count
 
 
@@ -41,37 +40,4 @@ def preview(schedule: LearningRateSchedule | float, steps: int) -> np.ndarray[An
     Reference: none.
     """
     _inner.checked("schedule", schedule)
-    every = np.arange(count("steps", steps), dtype="int32")
-    few = np.unique(np.linspace(0, steps - 1, 8).astype("int32"))
-    expected = _one_by_one(schedule, few)
-    for compute in (_at_once, _mapped):
-        try:
-            rates = compute(schedule, every)
-        except Exception:  # A single step shows whether it is real.
-            continue
-        # A schedule that does not foresee a vector may also return a wrong answer.
-        if rates.shape == every.shape and _close(rates[few], expected):
-            return rates
-    return _one_by_one(schedule, every)
-
-
-def _at_once(schedule: Any, steps: Any) -> np.ndarray[Any, Any]:
-    with keras.device("cpu:0"):
-        rates = _inner.rate_at(schedule, ops.convert_to_tensor(steps))
-        return np.asarray(rates, "float32")
-
-
-def _mapped(schedule: Any, steps: Any) -> np.ndarray[Any, Any]:
-    with keras.device("cpu:0"):
-        steps = ops.convert_to_tensor(steps)
-        rates = ops.vectorized_map(lambda at: _inner.rate_at(schedule, at), steps)
-        return np.asarray(rates, "float32")
-
-
-def _one_by_one(schedule: Any, steps: Any) -> np.ndarray[Any, Any]:
-    return np.stack([_at_once(schedule, step) for step in steps])
-
-
-def _close(rates: Any, expected: Any) -> bool:
-    atol = 1e-6 * float(np.abs(expected).max())
-    return np.allclose(rates, expected, rtol=1e-5, atol=atol, equal_nan=True)
+    return rates_at(schedule, np.arange(count("steps", steps), dtype="int32"))

@@ -7,7 +7,6 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_tricks import _arguments
 from keras_tricks.schedules import _inner
-from keras_tricks.schedules.scale_learning_rate import ratio
 from keras_tricks.schedules.scaled import scaled
 
 
@@ -57,7 +56,7 @@ def scale_adam(
     Reference: Malladi et al. 2022, arXiv 2205.10287.
     """
     _inner.checked("learning_rate", learning_rate)
-    k = ratio(batch_size, base_batch_size)
+    k = _inner.ratio(batch_size, base_batch_size)
     _arguments.positive("epsilon", epsilon)
     return {
         "learning_rate": scaled(learning_rate, math.sqrt(k)),

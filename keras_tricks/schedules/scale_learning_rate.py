@@ -48,13 +48,6 @@ def scale_learning_rate(
         1404.5997 (square root).
     """
     _inner.checked("learning_rate", learning_rate)
-    k = ratio(batch_size, base_batch_size)
+    k = _inner.ratio(batch_size, base_batch_size)
     _arguments.one_of("rule", rule, ("linear", "sqrt"))
     return scaled(learning_rate, k if rule == "linear" else math.sqrt(k))
-
-
-def ratio(batch_size: int, base_batch_size: int) -> float:
-    """Returns how many times larger the new batch is."""
-    _arguments.positive_integer("batch_size", batch_size)
-    _arguments.positive_integer("base_batch_size", base_batch_size)
-    return int(batch_size) / int(base_batch_size)

@@ -1,4 +1,4 @@
-"""A module imports only from a lower tier or its own folder, and never Keras's inside."""
+"""A module imports only from a lower tier or its own folder, never keras.src."""
 
 import ast
 from pathlib import Path

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_tricks.probes.suggestion import (
+from keras_tricks.probes._suggestion import (
     consensus,
     minimum,
     segment,
@@ -47,7 +47,7 @@ def test_no_smoothing_gives_the_losses():
 
 @pytest.mark.parametrize(("last", "stop"), [(3.9, False), (4.1, True)])
 def test_stops_above_four_times_the_best(last, stop):
-    losses = [2.0, 1.0, last]
+    losses = [2.0] * 10 + [1.0, last]
     assert should_stop(losses, losses, 4.0) is stop
 
 
@@ -57,28 +57,35 @@ def test_stops_when_the_loss_is_not_finite(last):
     assert should_stop(losses, np.array([2.0, 1.5, last]))
 
 
+def test_a_lucky_first_batch_does_not_end_the_test():
+    losses = np.r_[0.01, np.full(40, 1.0)]
+    smoothed = smooth(losses)
+    assert smoothed[1] > 4 * smoothed[0]
+    assert not any(should_stop(losses[:k], smoothed[:k]) for k in range(1, 42))
+
+
 def test_does_not_stop_before_anything_was_seen():
     assert not should_stop([], [])
 
 
 def test_a_loss_that_falls_through_zero_goes_on():
-    smoothed = np.linspace(3.0, -3.0, 61)
-    smoothed[31:] += 0.05  # a small bump right after zero
-    losses = smoothed - 0.5
+    smoothed = np.linspace(3.0, -3.0, 61) + 0.001
+    smoothed[31:] += 0.15  # from 0.001 to 0.051: fifty times as much
+    losses = smoothed - 0.5  # the average lags
     assert not any(should_stop(losses[:k], smoothed[:k]) for k in range(1, 62))
 
 
 @pytest.mark.parametrize(("last", "stop"), [(10.9, False), (11.1, True)])
 def test_a_negative_loss_is_measured_by_its_improvement(last, stop):
     # Best -1 and improved by 4 from 3: the bound is -1 + 3 * 4 = 11.
-    losses = [3.0, -1.0, last]
+    losses = [3.0] * 10 + [-1.0, last]
     assert should_stop(losses, losses, 4.0) is stop
 
 
 @pytest.mark.parametrize(("last", "stop"), [(199.0, False), (201.0, True)])
 def test_a_negative_loss_is_measured_by_its_size(last, stop):
     # Best -100, improved by 1: the bound is -100 + 3 * 100 = 200.
-    losses = [-99.0, -100.0, last]
+    losses = [-99.0] * 10 + [-100.0, last]
     assert should_stop(losses, losses, 4.0) is stop
 
 
@@ -193,6 +200,8 @@ def test_nan_right_after_the_fall_is_a_turn():
     answer = consensus(RATES, losses)
     assert answer.verdict == "clear"
     assert answer.suggestion <= 0.1 / 3
+    finite = np.isfinite(losses)
+    assert answer == consensus(RATES[finite], losses[finite], diverged=True)
 
 
 def test_never_beyond_the_turn():
