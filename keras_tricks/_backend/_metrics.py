@@ -1,18 +1,25 @@
 """Which metrics make up the loss that a training step reports."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 
-def reset_loss(model: Any) -> None:
-    """Forgets earlier batches, so that the loss reported next is one batch's own.
+def loss_reset(model: Any) -> Callable[[], None]:
+    """Makes what forgets earlier batches: the loss reported next is one batch's own.
 
     Resetting every metric costs several writes per step, so with Keras's own training
-    step only the loss trackers are reset. A training step of the user's may keep its
+    step only the loss tracker is reset. A training step of the user's may keep its
     loss under any name: then all are.
     """
-    own_step = type(model).train_step is not keras.Model.train_step
-    for metric in model.metrics:
-        if own_step or metric.name == "loss":
-            metric.reset_state()
+    if type(model).train_step is not keras.Model.train_step:
+        return model.reset_metrics
+    # Found once: to walk through the layers is slow where steps are not compiled.
+    trackers = [metric for metric in model.metrics if metric.name == "loss"]
+
+    def reset() -> None:
+        for tracker in trackers:
+            tracker.reset_state()
+
+    return reset

@@ -5,12 +5,12 @@ from typing import Any
 
 import keras
 
-from keras_tricks._backend._metrics import reset_loss
+from keras_tricks._backend._metrics import loss_reset
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
     """A training step that reports `select(logs)` of its batch alone."""
-    inner = model.train_step
+    inner, reset = model.train_step, loss_reset(model)
 
     def train_step(state: Any, data: Any) -> Any:
         trainable, non_trainable, optimizer, metrics = state
@@ -19,7 +19,7 @@ def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
             *zip(model.optimizer.variables, optimizer, strict=True),
         ]
         with keras.StatelessScope(state_mapping=mapping) as scope:
-            reset_loss(model)
+            reset()
             iterations = keras.ops.convert_to_tensor(model.optimizer.iterations)
         metrics = [scope.get_current_value(v) for v in model.metrics_variables]
         logs, state = inner((trainable, non_trainable, optimizer, metrics), data)

@@ -7,15 +7,15 @@ import keras
 import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 
-from keras_tricks._backend._metrics import reset_loss
+from keras_tricks._backend._metrics import loss_reset
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
     """A training step that reports `select(logs)` of its batch alone."""
-    inner = model.train_step
+    inner, reset = model.train_step, loss_reset(model)
 
     def train_step(data: Any) -> Any:
-        reset_loss(model)
+        reset()
         # The counter is read before the update, and copied: a read may alias.
         iterations = tf.identity(model.optimizer.iterations)
         return {**select(inner(data)), "iterations": iterations}
@@ -58,12 +58,15 @@ def metrics_result(model: Any) -> dict[str, Any]:
 
 def borrow_extras(model: Any) -> Callable[[], None]:
     """Notes what only TensorFlow holds: the state of its global random numbers."""
-    context = eager_context.context()
-    seed, generator = context._seed, context._rng
+    # There is no public way to read the global seed and the position after it.
+    context = vars(eager_context.context())
+    before = {name: context[name] for name in ("_seed", "_rng") if name in context}
+    generator = before.get("_rng")
     state = None if generator is None else generator.getstate()
 
     def give_back() -> None:
-        context._seed, context._rng = seed, generator
+        context.pop("_rng", None)
+        context.update(before)
         if generator is not None:
             generator.setstate(state)
 

@@ -6,15 +6,15 @@ from typing import Any
 import keras
 import torch
 
-from keras_tricks._backend._metrics import reset_loss
+from keras_tricks._backend._metrics import loss_reset
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
     """A training step that reports `select(logs)` of its batch alone."""
-    inner = model.train_step
+    inner, reset = model.train_step, loss_reset(model)
 
     def train_step(data: Any) -> Any:
-        reset_loss(model)
+        reset()
         iterations = torch.clone(_value(model.optimizer.iterations))
         return {**select(inner(data)), "iterations": iterations}
 

@@ -27,11 +27,15 @@ class Geometric(LearningRateSchedule):
     def __init__(self, learning_rates: list[float], updates_every: int = 1) -> None:
         self.learning_rates = learning_rates
         self.updates_every = updates_every
+        # PyTorch evaluates the schedule at every step: a list would be slow to convert.
+        self._table = np.asarray(learning_rates, "float32")
 
     def __call__(self, step: Any) -> Any:
-        table = ops.convert_to_tensor(self.learning_rates, dtype="float32")
-        update = ops.convert_to_tensor(step) // self.updates_every
-        return ops.take(table, ops.minimum(update, len(self.learning_rates) - 1))
+        table = ops.convert_to_tensor(self._table)
+        update = ops.convert_to_tensor(step)
+        if self.updates_every > 1:
+            update = update // self.updates_every
+        return ops.take(table, update)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -82,7 +86,8 @@ class RangeRun:
         """The loss at each rate, as far as the run came."""
         self.steps = 0
         self.waiting: list[dict[str, Any]] = []
-        self.batches: list[list[float]] = []
+        self.losses: list[float] = []
+        self.batches: list[int] = []
         self.updates = -1
         self.checked = 0
         self.end: int | None = None
@@ -108,7 +113,7 @@ class RangeRun:
         self._look(0)
         self.progress.update(min(self.steps, self.planned_steps), finalize=True)
         self.seconds += time.perf_counter() - self.started
-        return self._losses()[: self.end]
+        return np.array(self.losses[: self.points])[: self.end]
 
     def _after_step(self, record: dict[str, Any]) -> None:
         self.waiting.append(record)
@@ -120,7 +125,7 @@ class RangeRun:
             self._look(_LAG)
         if self.steps >= self.planned_steps:
             self._look(0)
-            if self.end is None and len(self.batches) >= self.points:
+            if self.end is None and len(self.losses) >= self.points:
                 self._stop(self.points, "the highest rate was reached")
             # Skipped updates are made up for, but not for ever.
             if self.steps >= 2 * self.planned_steps:
@@ -138,11 +143,13 @@ class RangeRun:
             )
             # Without trainable weights no step is an update: each batch counts.
             if updates == self.updates and self.model.trainable_variables:
-                self.batches[-1].append(loss)
+                self.batches[-1] += 1
+                self.losses[-1] += (loss - self.losses[-1]) / self.batches[-1]
             else:
-                self.batches.append([loss])
+                self.batches.append(1)
+                self.losses.append(loss)
             self.updates = updates
-        losses = self._losses()
+        losses = np.array(self.losses[: self.points])
         smoothed = _suggestion.smooth(losses, self.smoothing)
         while self.end is None and self.checked < len(losses):
             self.checked += 1
@@ -160,9 +167,6 @@ class RangeRun:
 
     def _stop(self, end: int, why: str) -> None:
         self.end, self.ended = end, why
-
-    def _losses(self) -> np.ndarray:
-        return np.array([np.mean(point) for point in self.batches[: self.points]])
 
 
 _RECORD = ("loss", "iterations")
