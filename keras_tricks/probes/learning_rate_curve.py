@@ -14,7 +14,7 @@ _COLOURS = {
     "segment": "tab:green",
     "steepest": "tab:purple",
     "valley": "tab:brown",
-    "minimum": "tab:olive",
+    "minimum": "tab:orange",
 }
 
 
@@ -180,17 +180,17 @@ class LearningRateCurve:
         ax.plot(self.learning_rates, self.smoothed, color="tab:blue", label="smoothed")
         for name, rate in self.suggestions.items():
             if np.isfinite(rate):
-                ax.axvline(rate, ls=":", lw=1, color=_COLOURS.get(name), label=name)
+                ax.axvline(rate, ls="--", lw=1.2, color=_COLOURS.get(name), label=name)
         if self.suggestion is not None:
             label = f"suggestion {self.suggestion:.2g}"
             ax.axvline(self.suggestion, color="tab:red", lw=2, label=label)
         # What happens beyond the divergence would flatten the part that matters.
-        low, start = self.smoothed.min(), self.smoothed[0]
-        spread = max(start - low, np.std(self.losses[: len(self.losses) // 2 + 1]))
-        spread = spread or abs(start) or 1.0
+        low = min(self.smoothed.min(), np.quantile(self.losses, 0.02))
+        high = np.quantile(self.losses[: len(self.losses) // 2 + 1], 0.98)
+        margin = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
         ax.set(
             xscale="log",
-            ylim=(low - 0.25 * spread, start + 0.75 * spread),
+            ylim=(low - margin, high + 3 * margin),
             xlabel="learning rate",
             ylabel="loss",
             title=f"Range test: {self.verdict}",

@@ -43,7 +43,13 @@ def plain(net, x, y, batch_size):
 def tested(net, x, y, batch_size):
     # No rate so high that the test would end early.
     curve = kt.probes.find_learning_rate(
-        net, x, y, batch_size=batch_size, max_learning_rate=10.0, stop_at=1e30, verbose=0
+        net,
+        x,
+        y,
+        batch_size=batch_size,
+        max_learning_rate=10.0,
+        stop_at=1e30,
+        verbose=0,
     )
     assert len(curve.losses) == STEPS, curve
     return curve.seconds, curve.first_step_seconds
@@ -56,7 +62,7 @@ def main():
     arguments = parser.parse_args()
     size = arguments.batch_size
     random = np.random.default_rng(0)
-    # Small inputs, so that a rate of 10 does not diverge; no last batch of its own size.
+    # Small inputs do not diverge at a rate of 10; all batches are of one size.
     x = 1e-2 * random.normal(size=(STEPS * size, 64)).astype("float32")
     y = random.integers(0, 10, len(x))
     net = model()
@@ -74,7 +80,8 @@ def main():
     print(f"  its quartiles        {spread[0]:.3f} .. {spread[2]:.3f} s")
     print(f"range test             {statistics.median(tests):.3f} s after compiling")
     print(f"  to its first step    {statistics.median(firsts):.3f} s (compilation)")
-    print(f"ratio                  {statistics.median(tests) / statistics.median(plains):.3f}")
+    ratio = statistics.median(tests) / statistics.median(plains)
+    print(f"ratio                  {ratio:.3f}")
 
 
 if __name__ == "__main__":
