@@ -106,6 +106,15 @@ def one_of(name: str, value: T, choices: Iterable[Any]) -> T:
     )
 
 
+def text(name: str, value: T) -> T:
+    """Checks for a string that is not empty."""
+    if not isinstance(value, str):
+        raise _fail(TypeError, name, "a string", value)
+    if not value:
+        raise _fail(ValueError, name, "a string that is not empty", value)
+    return value
+
+
 def compiled_model(name: str, value: Any) -> Any:
     """Checks for a Keras model that has an optimizer."""
     if not isinstance(value, keras.Model):

@@ -73,7 +73,7 @@ def read_copies(path: Path, variables: Any) -> Copies:
                 (variable, _from_bytes(archive.read(str(index)), value))
                 for index, (variable, value) in enumerate(copies)
             ]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # A damaged zip file may raise almost anything.
         raise ValueError(
             f"{str(path)!r} must hold the weights of this model. Received: a file "
             f"that cannot be used ({error}); delete its folder to start afresh"
@@ -89,11 +89,13 @@ def borrowed(model: Any) -> Iterator[None]:
     """Gives the model back as it was, bit for bit, however the block ends.
 
     Weights, metrics, seed generators, optimizer slots, the optimizer itself, the
-    compiled functions and the global random numbers are given back. A model that the
-    block builds stays built.
+    compiled functions and the global random numbers are given back (not those that
+    TensorFlow draws eagerly, which no training does). A model that the block builds
+    stays built.
     """
-    optimizer = model.optimizer.variables if model.optimizer is not None else []
-    copies = copy_variables([*model.variables, *model.metrics_variables, *optimizer])
+    optimizer = getattr(model, "optimizer", None)
+    slots = [] if optimizer is None else optimizer.variables
+    copies = copy_variables([*model.variables, *model.metrics_variables, *slots])
     own = vars(model)
     attributes = {name: own[name] for name in _ATTRIBUTES if name in own}
     unbuild = _note_unbuilt(model)

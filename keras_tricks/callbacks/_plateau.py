@@ -16,24 +16,25 @@ class Plateau:
     waited: int = 0
     cooling: int = 0
 
-    def better(self, value: float) -> bool:
-        """Whether the value improves on the best, which it then becomes."""
-        gain = value - self.best if self.higher else self.best - value
-        if not (gain > self.min_delta or (math.isnan(self.best) and value == value)):
-            return False
-        self.best, self.waited = value, 0
-        return True
+    def judge(self, value: float) -> str:
+        """Takes the next value: "better", "worse", or after too long a wait "stalled".
 
-    def stalled(self) -> bool:
-        """Whether one more epoch without improvement is one too many."""
+        During the cool-down nothing stalls.
+        """
         if self.cooling:
             self.cooling -= 1
-            return False
+            self.waited = 0
+        gain = value - self.best if self.higher else self.best - value
+        if gain > self.min_delta or (math.isnan(self.best) and not math.isnan(value)):
+            self.best, self.waited = value, 0
+            return "better"
+        if self.cooling:
+            return "worse"
         self.waited += 1
         if self.waited < self.patience:
-            return False
+            return "worse"
         self.rest()
-        return True
+        return "stalled"
 
     def rest(self) -> None:
         """Starts to wait anew, after the cool-down."""

@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,11 @@ class Resumable(keras.callbacks.Callback):
 
     def __init__(self, backup_dir: str | None, file_name: str) -> None:
         super().__init__()
+        if backup_dir is not None and not str(backup_dir):
+            raise ValueError(
+                "`backup_dir` must be the folder of BackupAndRestore, or None. "
+                f"Received: backup_dir={backup_dir!r}"
+            )
         self.backup_dir = backup_dir
         self._file_name = file_name
         self._states: dict[int, dict[str, Any]] = {}
@@ -68,31 +75,37 @@ class Resumable(keras.callbacks.Callback):
         return Path(str(self.backup_dir)) / self._file_name
 
     def _resume(self, epoch: int) -> None:
-        if epoch == 0 or not self.path().exists():
+        if epoch == 0:
             return
-        self._states = {
-            number: state for number, state in self._read().items() if number <= epoch
-        }
+        states = self._read() if self.path().exists() else {}
+        self._states = {number: s for number, s in states.items() if number <= epoch}
         if epoch in self._states:
-            self.set_state(self._states[epoch])
+            with self._naming_the_file():
+                self.set_state(self._states[epoch])
         else:
             warnings.warn(
                 f"{type(self).__name__} starts afresh at epoch {epoch}: "
                 f"{str(self.path())!r} holds no state for it, only for epochs "
-                f"{sorted(self._states)}. Put the callback before BackupAndRestore.",
+                f"{sorted(self._states)}. Give it the `backup_dir` of BackupAndRestore "
+                "and put it before BackupAndRestore in the list of callbacks.",
                 stacklevel=2,
             )
 
     def _read(self) -> dict[int, dict[str, Any]]:
-        path = self.path()
-        try:
-            if path.stat().st_size > _LARGEST_FILE:
+        with self._naming_the_file():
+            if self.path().stat().st_size > _LARGEST_FILE:
                 raise ValueError("it is larger than any state")
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(self.path().read_text(encoding="utf-8"))
             return {int(number): dict(s) for number, s in content["states"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        """Whatever a damaged file leads to is told with its path and the remedy."""
+        try:
+            yield
+        except Exception as error:
             raise ValueError(
                 f"`backup_dir` must hold a state that {type(self).__name__} wrote. "
-                f"Received: {str(path)!r}, which cannot be read ({error}); delete the "
-                "folder to start afresh"
+                f"Received: {str(self.path())!r}, which cannot be used ({error!r}); "
+                "delete the folder to start afresh"
             ) from error

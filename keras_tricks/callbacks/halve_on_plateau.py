@@ -4,19 +4,21 @@ import difflib
 import math
 import re
 import warnings
-from pathlib import Path
 from typing import Any
 
-from keras_tricks import _arguments, _backend, _state
+from keras_tricks import _arguments, _backend
 from keras_tricks._errors import NoEffectWarning
+from keras_tricks.callbacks import _best_weights
+from keras_tricks.callbacks._best_weights import BestWeights
 from keras_tricks.callbacks._plateau import Plateau
 from keras_tricks.callbacks._resumable import Resumable
 from keras_tricks.schedules import _rates
 
 # Metrics that are better when higher, by the words in Keras's names for them.
-_HIGHER = re.compile("acc|auc|precision|recall|f1|fbeta|iou|similarity|sensitivity|r2")
-# What belongs to the passing of time, not to the weights: a return keeps it.
-_CLOCK = ("iteration", "learning_rate")
+_HIGHER = re.compile(
+    "acc|auc|precision|recall|f1|fbeta|io_?u|similarity|correlation|sensitivity"
+    "|specificity|r2"
+)
 
 
 class HalveOnPlateau(Resumable):
@@ -42,7 +44,8 @@ class HalveOnPlateau(Resumable):
         cooldown: Integer, epochs after a halving that do not count.
         min_lr: Float, the highest rate of any group is not taken below it.
         on_divergence: None or "rollback": when the loss is no longer finite, or above
-            `explosion` times its best (at first, that of the untrained model), return
+            `explosion` times its best (in a first epoch, `explosion` squared times the
+            loss of the first batch), return
             to the weights and optimizer slots of the best epoch and halve. The step
             counter, and with it a schedule, runs on.
         explosion: Float above 1. Defaults to 10, far above what overfitting does.
@@ -53,8 +56,8 @@ class HalveOnPlateau(Resumable):
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of its range; at the start of `fit` if the
-            model must be built for a rollback and is not; on resuming if the state in
-            `backup_dir` is damaged.
+            model must be built for a rollback and is not (`fit` builds it before only
+            on JAX and PyTorch); on resuming if the state in `backup_dir` is damaged.
 
     Example:
     >>> import keras, numpy as np, keras_tricks as kt
@@ -85,17 +88,14 @@ class HalveOnPlateau(Resumable):
         explosion: float = 10.0,
         backup_dir: str | None = None,
     ) -> None:
+        self.monitor = _arguments.text("monitor", monitor)
         name = re.sub(r"[^a-zA-Z0-9]", "_", monitor)
         super().__init__(backup_dir, f"halve_on_plateau.{name}.json")
-        self.monitor = monitor
-        self._best: _state.Copies = []
-        self._best_epoch = -1
-        self._epoch = 0
         self.factor = _arguments.within(
             "factor", factor, 0, 1, open_low=True, open_high=True
         )
         self.patience = _arguments.positive_integer("patience", patience)
-        self.verbose = verbose
+        self.verbose = _arguments.one_of("verbose", verbose, (0, 1))
         self.mode = _arguments.one_of("mode", mode, ("auto", "min", "max"))
         self.min_delta = _arguments.not_negative("min_delta", min_delta)
         self.cooldown = _arguments.integer("cooldown", cooldown, 0, 2**31)
@@ -104,34 +104,37 @@ class HalveOnPlateau(Resumable):
             "on_divergence", on_divergence, (None, "rollback")
         )
         self.explosion = _arguments.within(
-            "explosion", explosion, 1, math.inf, open_low=True
+            "explosion", explosion, 1, math.inf, open_low=True, open_high=True
         )
+        # Outside of `fit`, in a plain `evaluate`, no epoch waits to be judged.
+        self._pending = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
+        loss = self.monitor.endswith("loss")
         higher = self.mode == "max" or (
-            self.mode == "auto" and bool(_HIGHER.search(self.monitor))
+            self.mode == "auto" and not loss and bool(_HIGHER.search(self.monitor))
         )
         self._plateau = Plateau(self.patience, self.cooldown, self.min_delta, higher)
-        self._lowest_loss = math.inf
-        self._observed = self._warned = False
-        self._pending = False
+        self._untrained_loss = self._exploded_loss = self._lowest_loss = math.inf
+        self._observed = self._warned = self._pending = False
         self._used = math.nan
-        self._untrained = self.on_divergence == "rollback"
-        if self._untrained:
-            self._keep_best(-1)
+        self._best: BestWeights | None = None
+        if self.on_divergence == "rollback":
+            self._best = BestWeights(self.model, -1)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_begin(epoch, logs)
         self._epoch, self._pending = epoch, True
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        # The loss of the untrained model, against which a first epoch may explode.
-        # `on_train_batch_end` would have it at once, but makes every step slower.
-        if self._untrained and batch > 0:
-            self._untrained = False
-            loss = _backend.metrics_result(self.model).get("loss", math.inf)
-            self._lowest_loss = min(self._lowest_loss, float(loss))
+        # `on_train_batch_end` would know the first loss at once, but slows all steps.
+        if batch > 0:
+            self._note_untrained_loss()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        if self._pending:
+            self._note_untrained_loss()
 
     def on_test_end(self, logs: Any = None) -> None:
         # The validation inside `fit` ends before the first `on_epoch_end`. Acting here
@@ -142,12 +145,12 @@ class HalveOnPlateau(Resumable):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {} if logs is None else logs
+        self._note_untrained_loss()
         self._observe(logs)
         logs["learning_rate"] = self._used
 
     def on_train_end(self, logs: Any = None) -> None:
-        if not self._observed:
-            self._warn_missing({})
+        self._warn_missing({})
 
     def state(self) -> dict[str, Any]:
         return {
@@ -156,20 +159,44 @@ class HalveOnPlateau(Resumable):
             "waited": self._plateau.waited,
             "cooling": self._plateau.cooling,
             "lowest_loss": self._lowest_loss,
-            "best_epoch": self._best_epoch if self._best else None,
+            "untrained_loss": self._untrained_loss,
+            "exploded_loss": self._exploded_loss,
+            "best_epoch": self._best.epoch if self._best else None,
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        _rates.write(self.model, state["rates"])
-        self._plateau.best = state["best"]
-        self._plateau.waited = state["waited"]
-        self._plateau.cooling = state["cooling"]
-        self._lowest_loss = state["lowest_loss"]
-        self._untrained = False
-        if self.on_divergence == "rollback" and state["best_epoch"] is not None:
-            self._best_epoch = state["best_epoch"]
-            path = self._best_path(self._best_epoch)
-            self._best = _state.read_copies(path, self._returned())
+        best, lowest, untrained, exploded = (
+            float(state[name] + 0)  # A string would do for `float` alone.
+            for name in ("best", "lowest_loss", "untrained_loss", "exploded_loss")
+        )
+        waited, cooling = (
+            _arguments.integer(name, state[name], 0, 2**31)
+            for name in ("waited", "cooling")
+        )
+        if self._best is not None and state["best_epoch"] is not None:
+            epoch = _arguments.integer("best_epoch", state["best_epoch"], -1, 2**31)
+            self._best.load(self.path(), epoch)
+        _rates.write(self.model, _rates.checked(self.model.optimizer, state["rates"]))
+        self._plateau.best = best
+        self._plateau.waited, self._plateau.cooling = waited, cooling
+        self._lowest_loss = lowest
+        self._untrained_loss, self._exploded_loss = untrained, exploded
+
+    def remember(self, epoch: int) -> None:
+        """Saves the state and the best weights, the weights first."""
+        if self.backup_dir is None or self._best is None:
+            super().remember(epoch)
+            return
+        self._best.save(self.path())
+        super().remember(epoch)
+        kept = {state["best_epoch"] for state in self.kept_states()}
+        _best_weights.remove_all_but(self.path(), kept - {None})
+
+    def _note_untrained_loss(self) -> None:
+        """Reads the loss once, as early as it is known: a first epoch may explode."""
+        if self._best is not None and math.isinf(self._untrained_loss):
+            loss = _backend.metrics_result(self.model).get("loss", math.nan)
+            self._untrained_loss = float(loss)
 
     def _observe(self, logs: dict[str, Any]) -> None:
         """Learns from an epoch once, at the first hook that knows the value."""
@@ -186,30 +213,38 @@ class HalveOnPlateau(Resumable):
 
     def _judge(self, value: float, loss: float | None) -> None:
         loss = value if loss is None else loss
-        if self.on_divergence == "rollback" and self._diverged(value, loss):
-            _state.assign_variables(self._best)
+        if self._best is not None and self._diverged(value, loss):
+            self._best.give_back()
             self._plateau.rest()
-            self._halve(f"the loss diverged; back to {self._best_name()}")
+            self._halve(f"the loss diverged; back to {self._best.describe()}")
             return
         self._lowest_loss = min(self._lowest_loss, loss)
-        if self._plateau.better(value):
-            if self.on_divergence == "rollback":
-                self._keep_best(self._epoch)
-        elif self._plateau.stalled():
+        verdict = self._plateau.judge(value)
+        if verdict == "better" and self._best is not None:
+            self._best.keep(self._epoch)
+        elif verdict == "stalled":
             self._halve(f"{self.monitor} did not improve on {self._plateau.best:.4g}")
 
     def _diverged(self, value: float, loss: float) -> bool:
         if not (math.isfinite(value) and math.isfinite(loss)):
             return True
         # A loss that may be negative has no meaningful multiple.
-        return loss > self.explosion * self._lowest_loss > 0
+        if math.isfinite(self._lowest_loss):
+            return loss > self.explosion * self._lowest_loss > 0
+        # Before the first good epoch there is only the loss of one batch, which may
+        # have been a lucky one. Then the same loss comes again at half the rate.
+        if not loss > self.explosion**2 * self._untrained_loss > 0:
+            return False
+        before, self._exploded_loss = self._exploded_loss, loss
+        return not loss > 0.5 * before
 
     def _halve(self, why: str) -> None:
         factor = self.factor
         if self.min_lr:
-            # At least 1, so that a rate already below is left where it is.
-            lowest = self.min_lr / _rates.peak(self.model.optimizer)
-            factor = max(factor, min(lowest, 1.0))
+            peak = _rates.peak(self.model.optimizer)
+            if peak <= self.min_lr:
+                return
+            factor = max(factor, self.min_lr / peak)
         rates = _rates.multiply(_rates.read(self.model.optimizer), factor)
         _rates.write(self.model, rates)
         if self.verbose:
@@ -218,53 +253,12 @@ class HalveOnPlateau(Resumable):
                 f"now {_rates.highest(self.model.optimizer):.3g}."
             )
 
-    def _returned(self) -> list[Any]:
-        """The variables that a rollback gives back."""
-        slots = self.model.optimizer.variables
-        return [
-            *self.model.variables,
-            *(variable for variable in slots if variable.name not in _CLOCK),
-        ]
-
-    def _keep_best(self, epoch: int) -> None:
-        if not self.model.built:
-            raise ValueError(
-                "`model` must be built before `fit`, so that on_divergence='rollback' "
-                "has weights to return to. Received: an unbuilt model; call it on a "
-                "batch of data first"
-            )
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
-        self._best = _state.copy_variables(self._returned())
-        self._best_epoch = epoch
-
-    def _best_name(self) -> str:
-        return f"epoch {self._best_epoch + 1}" if self._best_epoch >= 0 else "the start"
-
-    def _best_path(self, epoch: int) -> Path:
-        path = self.path()
-        return path.with_name(f"{path.stem}.best{epoch + 1}.zip")
-
-    def remember(self, epoch: int) -> None:
-        """Saves the state and the best weights, the weights first."""
-        if self.backup_dir is not None and self._best:
-            path = self._best_path(self._best_epoch)
-            if not path.exists():
-                _state.write_copies(path, self._best)
-        super().remember(epoch)
-        if self.backup_dir is not None and self._best:
-            kept = {self._best_path(s["best_epoch"]) for s in self.kept_states()}
-            for path in self.path().parent.glob(f"{self.path().stem}.best*.zip"):
-                if path not in kept:
-                    path.unlink(missing_ok=True)
-
     def _warn_missing(self, logs: dict[str, Any]) -> None:
         """Says so at the first sign that the monitor will never be there."""
         # Without any validation result this may be an epoch that is not validated.
         expected = self.monitor.startswith("val_")
-        if self._warned or (
-            expected and logs and not any(name.startswith("val_") for name in logs)
-        ):
+        validated = any(name.startswith("val_") for name in logs)
+        if self._observed or self._warned or (expected and logs and not validated):
             return
         self._warned = True
         near = difflib.get_close_matches(self.monitor, list(logs), 1)

@@ -28,7 +28,8 @@ class LearningRateCurve:
 
     Args:
         learning_rates: Floats, shape (steps,), the rate of each update.
-        losses: Floats, shape (steps,), the loss of each update's own batch.
+        losses: Floats, shape (steps,), the loss of each update's own batch. The curve
+            ends before the first that is not finite.
         smoothing: Float in [0, 1), weight of the past in `smoothed`.
         diverged: Boolean, whether a loss came next that was not finite. It is left out
             of `losses`.
@@ -82,14 +83,17 @@ class LearningRateCurve:
                 "`learning_rates` and `losses` must be two lists of one length. "
                 f"Received: shapes {self.learning_rates.shape} and {self.losses.shape}"
             )
+        finite = np.cumprod(np.isfinite(self.losses)).astype(bool)
+        self.learning_rates = self.learning_rates[finite]
+        self.losses = self.losses[finite]
         self.smoothing = smoothing
-        self.diverged = diverged
+        self.diverged = bool(diverged or not finite.all())
         self.ended = ended
         self.seconds = seconds
         self.first_step_seconds = first_step_seconds
         self.smoothed = _suggestion.smooth(self.losses, smoothing)
         answer = _suggestion.consensus(
-            self.learning_rates, self.losses, smoothing, diverged=diverged
+            self.learning_rates, self.losses, smoothing, diverged=self.diverged
         )
         self.suggestions = answer.suggestions
         self.suggestion = answer.suggestion
@@ -102,10 +106,14 @@ class LearningRateCurve:
         else:
             rate = f"suggestion={self.suggestion:.2g}"
         methods = ", ".join(f"{k}={v:.2g}" for k, v in self.suggestions.items())
-        low, high = self.learning_rates[[0, -1]]
+        steps = f"{len(self.losses)} steps"
+        if len(self.losses):
+            low, high = self.learning_rates[[0, -1]]
+            steps += f" from {low:.2g} to {high:.2g}"
+        ended = f", {self.ended}" if self.ended else ""
         return (
             f"<LearningRateCurve {rate}, {self.verdict}: {self.reason} ({methods}); "
-            f"{len(self.losses)} steps from {low:.2g} to {high:.2g}, {self.ended}>"
+            f"{steps}{ended}>"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -184,16 +192,17 @@ class LearningRateCurve:
         if self.suggestion is not None:
             label = f"suggestion {self.suggestion:.2g}"
             ax.axvline(self.suggestion, color="tab:red", lw=2, label=label)
-        # What happens beyond the divergence would flatten the part that matters.
-        low = min(self.smoothed.min(), np.quantile(self.losses, 0.02))
-        high = np.quantile(self.losses[: len(self.losses) // 2 + 1], 0.98)
-        margin = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
         ax.set(
             xscale="log",
-            ylim=(low - margin, high + 3 * margin),
             xlabel="learning rate",
             ylabel="loss",
             title=f"Range test: {self.verdict}",
         )
+        if len(self.losses):
+            # What happens beyond the divergence would flatten the part that matters.
+            low = min(self.smoothed.min(), np.quantile(self.losses, 0.02))
+            high = np.quantile(self.losses[: len(self.losses) // 2 + 1], 0.98)
+            margin = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
+            ax.set_ylim(low - margin, high + 3 * margin)
         ax.legend(fontsize="small", loc="lower left")
         return ax

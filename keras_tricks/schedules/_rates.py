@@ -26,7 +26,9 @@ def groups(optimizer: Any) -> list[Any]:
     if isinstance(optimizer, LossScaleOptimizer):
         return groups(optimizer.inner_optimizer)
     if isinstance(optimizer, MultiOptimizer):
-        return [leaf for inner in optimizer.optimizers for leaf in groups(inner)]
+        # A default for the rest owns nothing where the map leaves no rest.
+        owners = [o for o in optimizer.optimizers if o.built or not optimizer.built]
+        return [group for owner in owners for group in groups(owner)]
     return [optimizer]
 
 
@@ -110,13 +112,29 @@ def multiply(state: list[dict[str, float]], factor: float) -> list[dict[str, flo
     return [{name: rate * factor for name, rate in entry.items()} for entry in state]
 
 
+def checked(optimizer: Any, state: Any) -> list[dict[str, float]]:
+    """Refuses a state that `read` did not give for an optimizer like this."""
+    expected = [list(entry) for entry in read(optimizer)]
+    rates = [rate for entry in state for rate in entry.values()]
+    if [list(entry) for entry in state] != expected or not all(
+        isinstance(rate, float) and np.isfinite(rate) and rate >= 0 for rate in rates
+    ):
+        raise ValueError(f"its rates {state} do not fit the optimizer's {expected}")
+    return state
+
+
 def set_peak(model: Any, learning_rate: float) -> None:
     """Scales all groups, so that the highest rate of any becomes `learning_rate`."""
-    if not groups(model.optimizer):
-        # A MultiOptimizer whose map is a function has no groups before.
-        model.optimizer.build(model.trainable_variables)
-    factor = learning_rate / peak(model.optimizer)
-    write(model, multiply(read(model.optimizer), factor))
+    optimizer = model.optimizer
+    if isinstance(optimizer, MultiOptimizer) and not optimizer.built:
+        # Only then it is known which groups there are.
+        optimizer.build(model.trainable_variables)
+    old = peak(optimizer)
+    if old > 0:
+        write(model, multiply(read(optimizer), learning_rate / old))
+    else:
+        # Groups that all stand still have no ratio to keep.
+        write(model, [{"learning_rate": learning_rate} for _ in groups(optimizer)])
 
 
 def with_schedule(

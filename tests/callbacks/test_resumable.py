@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(32, 4)).astype("float32")
 Y = RANDOM.normal(size=(32, 1)).astype("float32")
 SGD = keras.optimizers.SGD
-EPOCHS, KILLED = 7, 3
+EPOCHS, KILLED = 6, 3
 
 
 class Kill(keras.callbacks.Callback):
@@ -36,7 +37,7 @@ class Kill(keras.callbacks.Callback):
 
 
 def groups():
-    biases = keras.optimizers.OptimizerMap(SGD(0.3), {".*dense.*/bias": SGD(0.03)})
+    biases = keras.optimizers.OptimizerMap(SGD(0.8), {".*dense.*/bias": SGD(0.08)})
     return keras.optimizers.MultiOptimizer(biases)
 
 
@@ -58,7 +59,7 @@ def build(name):
 
 def halve(name, backup_dir=None, monitor="val_loss"):
     on_divergence = "rollback" if name == "divergence" else None
-    arguments = {"patience": 1, "min_delta": 0.01, "on_divergence": on_divergence}
+    arguments = {"patience": 1, "min_delta": 0.1, "on_divergence": on_divergence}
     return HalveOnPlateau(monitor, backup_dir=backup_dir, **arguments)
 
 
@@ -130,14 +131,14 @@ def test_a_training_killed_in_its_first_epoch_starts_anew(tmp_path, uninterrupte
 
 def test_a_training_may_be_killed_twice(tmp_path, uninterrupted):
     folder = str(tmp_path / "backup")
-    for epoch in (2, 5):
+    for epoch in (2, 4):
+        callbacks = callbacks_of("divergence", folder, True)
         with pytest.raises(RuntimeError, match="killed"):
-            callbacks = callbacks_of("divergence", folder, True)
             fit("divergence", [*callbacks, Kill("at the end", epoch)])
     resumed, _ = fit("divergence", callbacks_of("divergence", folder, True))
     history, _ = uninterrupted("divergence")
-    assert resumed["learning_rate"] == pytest.approx(history["learning_rate"][6:])
-    np.testing.assert_allclose(resumed["val_loss"], history["val_loss"][6:], rtol=1e-4)
+    assert resumed["learning_rate"] == pytest.approx(history["learning_rate"][5:])
+    np.testing.assert_allclose(resumed["val_loss"], history["val_loss"][5:], rtol=1e-4)
 
 
 def test_a_backup_without_the_state_of_its_epoch_is_told(tmp_path):
@@ -148,7 +149,7 @@ def test_a_backup_without_the_state_of_its_epoch_is_told(tmp_path):
         fit("float", [backup, Kill("between the two"), ours])
     text = (
         r"HalveOnPlateau starts afresh at epoch 4: .*halve_on_plateau.loss.json' holds "
-        r"no state for it, only for epochs \[1, 2, 3\]. Put the callback before Backup"
+        r"no state for it, only for epochs \[1, 2, 3\]. Give it the `backup_dir`"
     )
     with pytest.warns(UserWarning, match=text):
         fit("float", [BackupAndRestore(folder), halve("float", folder, "loss")])
@@ -190,21 +191,25 @@ class Kill(keras.callbacks.Callback):
 
 random = np.random.default_rng(0)
 x, y = random.normal(size=(32, 4)), random.normal(size=(32, 1))
-keras.utils.set_random_seed(3)
-layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dense(1)]
-model = keras.Sequential([keras.Input((4,)), *layers])
-schedule = kt.schedules.CosineRestarts(1e3, 50)
-model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse")
-halve = kt.callbacks.HalveOnPlateau(
-    patience=1, on_divergence="rollback", backup_dir=folder or None
-)
-backup = [keras.callbacks.BackupAndRestore(folder)] if folder else []
-history = model.fit(
-    x, y, batch_size=16, epochs=8, shuffle=False, verbose=0,
-    validation_data=(x, y), callbacks=[*backup, halve, Kill()],
-).history
-keys = ("learning_rate", "val_loss")
-np.savez(out, **{key: history[key] for key in keys})
+
+def train(folder):
+    keras.utils.set_random_seed(3)
+    layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    schedule = kt.schedules.CosineRestarts(1e3, 50)
+    model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse")
+    halve = kt.callbacks.HalveOnPlateau(
+        patience=1, on_divergence="rollback", backup_dir=folder
+    )
+    backup = [keras.callbacks.BackupAndRestore(folder)] if folder else []
+    history = model.fit(
+        x, y, batch_size=16, epochs=6, shuffle=False, verbose=0,
+        validation_data=(x, y), callbacks=[*backup, halve, Kill()],
+    ).history
+    return [history[key] for key in ("learning_rate", "val_loss")]
+
+resumed = train(folder)
+np.savez(out, resumed=resumed, whole=train(None))
 """
 
 
@@ -212,22 +217,18 @@ np.savez(out, **{key: history[key] for key in keys})
 def test_a_killed_process_is_taken_up_by_another(tmp_path):
     folder, out = str(tmp_path / "backup"), str(tmp_path / "history.npz")
 
-    def run(folder, killed):
+    def run(killed):
         arguments = [sys.executable, "-c", CHILD, folder, str(killed), out]
-        code = subprocess.run(arguments, check=False).returncode
-        return code, dict(np.load(out)) if code == 0 else {}
+        return subprocess.run(arguments, check=False).returncode
 
-    code, whole = run("", -1)
-    assert code == 0
-    assert len(set(whole["learning_rate"])) > 4
-    assert run(folder, 5) == (-9, {})
-    code, resumed = run(folder, -1)
-    assert code == 0
-    for key, values in whole.items():
-        np.testing.assert_allclose(
-            resumed[key], values[5:], rtol=1e-4, equal_nan=True, err_msg=key
-        )
+    assert run(4) == -signal.SIGKILL
+    assert os.path.exists(folder)
+    assert run(-1) == 0
     assert not os.path.exists(folder)
+    histories = np.load(out)
+    whole, resumed = histories["whole"], histories["resumed"]
+    assert len(set(whole[0])) > 4
+    np.testing.assert_allclose(resumed, whole[:, 4:], rtol=1e-4, equal_nan=True)
 
 
 # --- Damaged files ------------------------------------------------------------------
@@ -238,8 +239,8 @@ def written(tmp_path_factory):
     """What a training of three epochs leaves: the files' names and contents."""
     folder = tmp_path_factory.mktemp("written")
     build("divergence").fit(
-        X, Y, epochs=3, shuffle=False, validation_data=(X, Y), verbose=0,
-        callbacks=[halve("divergence", str(folder))],
+        X, Y, batch_size=16, epochs=3, shuffle=False, validation_data=(X, Y),
+        verbose=0, callbacks=[halve("divergence", str(folder))],
     )  # fmt: skip
     return {path.suffix: (path.name, path.read_bytes()) for path in folder.iterdir()}
 
@@ -266,7 +267,8 @@ def state(**changes):
     """A state for epoch 3 as `HalveOnPlateau` writes it, or with other values."""
     whole = {
         "rates": [{"learning_rate": 1250.0}], "best": 1.0, "waited": 0, "cooling": 0,
-        "lowest_loss": 1.0, "best_epoch": -1,
+        "lowest_loss": 1.0, "untrained_loss": 1.0, "exploded_loss": 1.0,
+        "best_epoch": -1,
     }  # fmt: skip
     return json.dumps({"version": 1, "states": {"3": {**whole, **changes}}}).encode()
 
@@ -287,7 +289,6 @@ DAMAGED = {
     "not UTF-8": b'{"states": "\xff\xfe"}',
     "too large": b" " * (16 * 2**20 + 1),
 }
-# BUG: these are read, and fail later with an error that names no file, or not at all.
 WRONG = {
     "state is empty": b'{"states": {"3": {}}}',
     "rates are a word": state(rates="fast"),
