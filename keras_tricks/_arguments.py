@@ -18,19 +18,17 @@ def _fail(error: type[Exception], name: str, expected: str, value: Any) -> Excep
     return error(f"`{name}` must be {expected}. Received: {name}={value!r}")
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, numbers.Real):
-        return math.isfinite(value)
-    return False
+def _check_number(name: str, expected: str, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise _fail(TypeError, name, expected, value)
+    if not math.isfinite(value):
+        raise _fail(ValueError, name, expected, value)
+    return value
 
 
 def positive(name: str, value: T, remedy: str = "") -> T:
     """Checks for a finite number above zero."""
-    if not _is_number(value):
-        raise _fail(TypeError, name, "a positive number" + remedy, value)
-    if value <= 0:  # type: ignore[operator]
+    if _check_number(name, "a positive number" + remedy, value) <= 0:
         raise _fail(ValueError, name, "a positive number" + remedy, value)
     return value
 
@@ -57,9 +55,7 @@ def integer(name: str, value: T, low: int, high: int) -> T:
 
 def not_negative(name: str, value: T) -> T:
     """Checks for a finite number of at least zero."""
-    if not _is_number(value):
-        raise _fail(TypeError, name, "a number of at least 0", value)
-    if value < 0:  # type: ignore[operator]
+    if _check_number(name, "a number of at least 0", value) < 0:
         raise _fail(ValueError, name, "a number of at least 0", value)
     return value
 
@@ -83,9 +79,7 @@ def within(
     """Checks for a number in an interval whose ends may be left out."""
     left, right = "[("[open_low], "])"[open_high]
     expected = f"a number in {left}{low:g}, {high:g}{right}"
-    if not _is_number(value):
-        raise _fail(TypeError, name, expected, value)
-    number: Any = value
+    number = _check_number(name, expected, value)
     above = number > low if open_low else number >= low
     below = number < high if open_high else number <= high
     if not (above and below):

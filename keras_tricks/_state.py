@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -23,6 +24,8 @@ _ATTRIBUTES = (
     "steps_per_execution",
     "stop_training",
     "history",
+    "_eval_epoch_iterator",
+    "_jax_state",
 )
 
 
@@ -84,6 +87,13 @@ def _from_bytes(raw: bytes, like: np.ndarray) -> np.ndarray:
     return np.frombuffer(raw, like.dtype).reshape(like.shape).copy()
 
 
+def seed(value: int) -> None:
+    """Seeds what `borrowed` gives back, which Keras's own `set_random_seed` is not."""
+    random.seed(value)
+    np.random.seed(value)
+    _backend.seed(value)
+
+
 @contextmanager
 def borrowed(model: Any) -> Iterator[None]:
     """Gives the model back as it was, bit for bit, however the block ends.
@@ -93,10 +103,11 @@ def borrowed(model: Any) -> Iterator[None]:
     TensorFlow draws eagerly, which no training does). A model that the block builds
     stays built.
     """
-    optimizer = getattr(model, "optimizer", None)
-    slots = [] if optimizer is None else optimizer.variables
-    copies = copy_variables([*model.variables, *model.metrics_variables, *slots])
     own = vars(model)
+    # A training step of the user's may use more optimizers than `model.optimizer`.
+    optimizers = [o for o in own.values() if isinstance(o, keras.optimizers.Optimizer)]
+    slots = [variable for optimizer in optimizers for variable in optimizer.variables]
+    copies = copy_variables([*model.variables, *model.metrics_variables, *slots])
     attributes = {name: own[name] for name in _ATTRIBUTES if name in own}
     unbuild = _note_unbuilt(model)
     extras = _backend.borrow_extras(model)

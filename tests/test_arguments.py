@@ -22,8 +22,8 @@ def test_good_value_comes_back_as_it_was_given(function, values):
     assert all(function(value) is value for value in values)
 
 
-@pytest.mark.parametrize("value", [True, None, "1", math.nan, math.inf, 1j])
-def test_what_is_no_finite_number_is_a_type_error(value):
+@pytest.mark.parametrize("value", [True, None, "1", 1j])
+def test_what_is_no_number_is_a_type_error(value):
     with pytest.raises(TypeError, match=r"`a` must be a positive number. Received: a="):
         check.positive("a", value)
     with pytest.raises(
@@ -31,6 +31,18 @@ def test_what_is_no_finite_number_is_a_type_error(value):
     ):
         check.not_negative("a", value)
     with pytest.raises(TypeError, match=r"`a` must be a number in \[0, 1\]. Received"):
+        check.within("a", value, 0, 1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_a_value_error(value):
+    with pytest.raises(
+        ValueError, match=r"`a` must be a positive number. Received: a="
+    ):
+        check.positive("a", value)
+    with pytest.raises(ValueError, match=r"a number of at least 0. Received: a="):
+        check.not_negative("a", value)
+    with pytest.raises(ValueError, match=r"a number in \[0, 1\]. Received: a="):
         check.within("a", value, 0, 1)
 
 

@@ -16,6 +16,7 @@ building_function = _backend.building_function
 borrow_extras = _backend.borrow_extras
 metrics_result = _backend.metrics_result
 rebuild_train_function = _backend.rebuild_train_function
+seed = _backend.seed
 tap = _backend.tap
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "building_function",
     "metrics_result",
     "rebuild_train_function",
+    "seed",
     "tap",
 ]

@@ -75,6 +75,10 @@ def metrics_result(model: Any) -> dict[str, Any]:
     return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
 
 
+def seed(value: int) -> None:
+    """Seeds JAX's global random numbers: it has none."""
+
+
 def borrow_extras(model: Any) -> Callable[[], None]:
     """Notes what only JAX holds: nothing, its random numbers have no global state."""
     return lambda: None

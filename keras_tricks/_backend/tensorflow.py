@@ -56,6 +56,11 @@ def metrics_result(model: Any) -> dict[str, Any]:
     return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
 
 
+def seed(value: int) -> None:
+    """Seeds TensorFlow's global random numbers."""
+    tf.random.set_seed(value)
+
+
 def borrow_extras(model: Any) -> Callable[[], None]:
     """Notes what only TensorFlow holds: the state of its global random numbers."""
     # There is no public way to read the global seed and the position after it.

@@ -56,11 +56,17 @@ def metrics_result(model: Any) -> dict[str, Any]:
     return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
 
 
+def seed(value: int) -> None:
+    """Seeds PyTorch's global random numbers."""
+    torch.manual_seed(value)
+
+
 def borrow_extras(model: Any) -> Callable[[], None]:
     """Notes what only PyTorch holds: random numbers, gradients, module modes."""
     cpu = torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    modes = [(module, module.training) for module in model.modules()]
+    # By name: `fit` replaces some of the modules.
+    modes = {name: module.training for name, module in model.named_modules()}
     gradients = [
         (parameter, None if parameter.grad is None else parameter.grad.clone())
         for parameter in model.parameters()
@@ -70,8 +76,8 @@ def borrow_extras(model: Any) -> Callable[[], None]:
         torch.set_rng_state(cpu)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)
-        for module, training in modes:
-            module.training = training
+        for name, module in model.named_modules():
+            module.training = modes.get(name, module.training)
         for parameter, gradient in gradients:
             parameter.grad = gradient
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_tricks import _backend
+from keras_tricks import _backend, _state
 from keras_tricks.probes import _suggestion
 from keras_tricks.schedules import _rates
 
@@ -20,7 +20,6 @@ _LAG = 32
 _MANY = 1_000_000_000
 
 
-@keras.saving.register_keras_serializable("keras_tricks")
 class Geometric(LearningRateSchedule):
     """The rates of the test, looked up: exact where a power in float32 is not."""
 
@@ -36,12 +35,6 @@ class Geometric(LearningRateSchedule):
         if self.updates_every > 1:
             update = update // self.updates_every
         return ops.take(table, update)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "learning_rates": self.learning_rates,
-            "updates_every": self.updates_every,
-        }
 
 
 class RangeRun:
@@ -103,7 +96,8 @@ class RangeRun:
             warnings.filterwarnings("ignore", ".*not have any trainable weights")
             # TensorFlow takes the order of the data from the seed before `fit`, the
             # others when the epoch begins.
-            _seed(seed)
+            if seed is not None:
+                _state.seed(seed)
             self.model.fit(
                 **data,
                 epochs=_MANY,
@@ -183,11 +177,6 @@ def _only_loss(logs: Any) -> dict[str, Any]:
     return {"loss": logs["loss"]}
 
 
-def _seed(seed: int | None) -> None:
-    if seed is not None:
-        keras.utils.set_random_seed(seed)
-
-
 class _Epochs(keras.callbacks.Callback):
     """Seeds the first epoch, and ends `fit` when there is no other.
 
@@ -202,8 +191,8 @@ class _Epochs(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.before = self.run.steps
-        if self.before == 0:
-            _seed(self.seed)
+        if self.before == 0 and self.seed is not None:
+            _state.seed(self.seed)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self.once or self.run.steps == self.before:

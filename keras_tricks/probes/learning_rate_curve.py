@@ -51,7 +51,8 @@ class LearningRateCurve:
         reason: String, why.
 
     Raises:
-        ValueError: If the two arrays are not of one length.
+        ValueError: If the two arrays are not of one length, or `smoothing` is out of
+            its range.
 
     Example:
     >>> import numpy as np, keras_tricks as kt
@@ -74,6 +75,7 @@ class LearningRateCurve:
         seconds: float = 0.0,
         first_step_seconds: float = 0.0,
     ) -> None:
+        _arguments.within("smoothing", smoothing, 0, 1, open_high=True)
         self.learning_rates = np.asarray(learning_rates, dtype="float64")
         self.losses = np.asarray(losses, dtype="float64")
         if self.learning_rates.ndim != 1 or (
@@ -145,7 +147,7 @@ class LearningRateCurve:
 
         A plain rate is set. A schedule keeps its shape and is scaled, so that its
         highest rate is the suggestion; with several groups the highest of them is,
-        and the others keep their ratio to it.
+        and the others keep their ratio to it (a `MultiOptimizer` is built for that).
 
         Args:
             model: Compiled model.

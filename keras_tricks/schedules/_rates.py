@@ -150,7 +150,7 @@ def with_schedule(
     return copy
 
 
-def _copy(optimizer: Any, schedule: LearningRateSchedule, variables: Any) -> Any:
+def _copy(optimizer: Any, schedule: Any, variables: Any) -> Any:
     if isinstance(optimizer, LossScaleOptimizer):
         return LossScaleOptimizer(
             _copy(optimizer.inner_optimizer, schedule, variables),
@@ -159,8 +159,47 @@ def _copy(optimizer: Any, schedule: LearningRateSchedule, variables: Any) -> Any
         )
     if isinstance(optimizer, MultiOptimizer):
         return _copy_multi(optimizer, schedule, variables)
-    config = {**optimizer.get_config(), "learning_rate": schedule}
-    return type(optimizer).from_config(config)
+    rate = optimizer._learning_rate
+    # The config of a user's schedule may not exist, and is not needed.
+    optimizer._learning_rate = None
+    try:
+        config = {**optimizer.get_config(), "learning_rate": schedule}
+        copy = type(optimizer).from_config(config)
+    except Exception as error:
+        raise ValueError(_NO_COPY.format(f"{error!r}")) from error
+    finally:
+        optimizer._learning_rate = rate
+    lost = [name for name, value in _settings(optimizer) if _differs(copy, name, value)]
+    if lost:
+        raise ValueError(_NO_COPY.format(f"a copy that has lost {', '.join(lost)}"))
+    # No config holds what `exclude_from_weight_decay` was told.
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(optimizer, name):
+            setattr(copy, name, getattr(optimizer, name))
+    return copy
+
+
+_NO_COPY = (
+    "`model.optimizer` must be one that its config describes in full, so that a copy "
+    "can be tested. Received: {}; let its `get_config` return all its arguments, with "
+    "`learning_rate` among them"
+)
+
+
+def _settings(optimizer: Any) -> list[tuple[str, Any]]:
+    """The plain values that an optimizer keeps under public names."""
+    return [
+        (name, value)
+        for name, value in vars(optimizer).items()
+        if name not in ("name", "built")
+        and not name.startswith("_")
+        and isinstance(value, bool | int | float | str | None)
+    ]
+
+
+def _differs(copy: Any, name: str, value: Any) -> bool:
+    # A counter that only training moves is no setting; nor is what `build` adds.
+    return vars(copy).get(name, value) != value
 
 
 def _copy_multi(
@@ -172,8 +211,9 @@ def _copy_multi(
     highest = max(_peak(original) for original in originals.values())
     copies = {}
     for original in originals.values():
-        ratio = _peak(original) / highest
-        copies[id(original)] = _copy(original, scaled(schedule, ratio), variables)
+        ratio = _peak(original) / highest if highest else 1.0
+        own = scaled(schedule, ratio) if ratio else 0.0
+        copies[id(original)] = _copy(original, own, variables)
     return MultiOptimizer(
         lambda variable: copies[id(originals[variable.path])],
         loss_scale_factor=optimizer.loss_scale_factor,

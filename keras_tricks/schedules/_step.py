@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_tricks import _arguments
@@ -17,6 +18,9 @@ def whole(step: Any) -> Any:
     Fractions are cut off: an optimizer only counts whole steps. Negative steps
     become 0.
     """
+    if isinstance(step, int | np.number | np.ndarray):
+        # Before a backend cuts it down to the integers that it has.
+        step = np.asarray(np.clip(step, 0, LAST_STEP), "int32")
     step = ops.clip(ops.convert_to_tensor(step), 0, LAST_STEP)
     return ops.cast(step, "int32")
 
@@ -32,4 +36,5 @@ def power(base: float, exponent: Any) -> Any:
 
 def count(name: str, value: int, least: int = 1) -> int:
     """Checks for a number of optimizer steps."""
+    _arguments.positive_integer(name, value)
     return _arguments.integer(name, value, least, LAST_STEP)

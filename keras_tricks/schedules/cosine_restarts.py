@@ -1,6 +1,5 @@
 """Cosine restarts: cool down along a cosine, jump back up, again and again."""
 
-import functools
 import itertools
 import math
 from decimal import Decimal, localcontext
@@ -71,6 +70,7 @@ class CosineRestarts(LearningRateSchedule):
         self.t_mul = _checked_t_mul(t_mul)
         self.m_mul = _arguments.positive("m_mul", m_mul)
         self.alpha = _arguments.within("alpha", alpha, 0, 1, open_high=True)
+        self._table = None if t_mul == 1 else self._cycles()
 
     def __call__(self, step: Any) -> Any:
         """Returns the rate at `step`, a scalar or a vector of steps."""
@@ -125,8 +125,7 @@ class CosineRestarts(LearningRateSchedule):
                 length *= growth
         return starts
 
-    @functools.cached_property
-    def _table(self) -> tuple[Any, Any, Any]:
+    def _cycles(self) -> tuple[Any, Any, Any]:
         """Each cycle's first step, how far that is into the cycle, and its length.
 
         The cycles are few, as they grow.
@@ -143,12 +142,14 @@ class CosineRestarts(LearningRateSchedule):
 
     def _locate(self, step: Any) -> tuple[Any, Any, Any]:
         """Returns the cycle, the position in it and its length."""
-        if self.t_mul == 1:
+        if self._table is None:
             cycle = step // self.first_decay_steps
             start = cycle * self.first_decay_steps
             position = ops.cast(step - start, "float32")
             return cycle, position, float(self.first_decay_steps)
-        first, late, length = (ops.convert_to_tensor(column) for column in self._table)
+        first = ops.convert_to_tensor(self._table[0], dtype="int32")
+        late = ops.convert_to_tensor(self._table[1], dtype="float32")
+        length = ops.convert_to_tensor(self._table[2], dtype="float32")
         flat = ops.reshape(step, (-1,))
         cycle = ops.searchsorted(first, flat, side="right") - 1
         cycle = ops.reshape(cycle, ops.shape(step))

@@ -64,12 +64,13 @@ class SlantedTriangular(LearningRateSchedule):
         self.initial_ratio = _arguments.within(
             "initial_ratio", initial_ratio, 1, math.inf, open_low=True, open_high=True
         )
+        # As typed: 0.29 of 100 steps are 29, though the float product is below it.
+        peak = math.floor(Fraction(str(warmup_fraction)) * int(total_steps))
+        self._peak = max(peak, 1)
 
     def __call__(self, step: Any) -> Any:
         """Returns the rate at `step`, a scalar or a vector of steps."""
-        # As typed: 0.29 of 100 steps are 29, though the float product is below it.
-        peak = math.floor(Fraction(str(self.warmup_fraction)) * self.total_steps)
-        peak = max(peak, 1)
+        peak = self._peak
         after = ops.cast(whole(step) - peak, "float32")
         falling = 1.0 - after / (self.total_steps - peak)
         height = ops.where(after < 0, 1.0 + after / peak, falling)

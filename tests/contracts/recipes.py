@@ -18,10 +18,9 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True)
 class Callback:
-    """A callback, and the learning rate to train it with."""
+    """A callback, made by `make`."""
 
     make: Callable[[], Any]
-    retraces: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -206,7 +206,7 @@ def test_a_schedule_is_not_followed_during_the_test():
 def test_a_seed_repeats_the_test():
     model = classifier()
     first, second = (
-        find_learning_rate(model, X, Y, seed=7, max_steps=20, verbose=0)
+        find_learning_rate(model, X, Y, seed=np.int64(7), max_steps=20, verbose=0)
         for _ in range(2)
     )
     np.testing.assert_array_equal(first.losses, second.losses)
@@ -478,14 +478,142 @@ def test_a_frozen_model_is_inconclusive():
         np.testing.assert_array_equal(value, before.get(variable, 0.0))
 
 
+def test_a_generator_gives_its_first_batch_also_to_an_unbuilt_model():
+    model = keras.Sequential([keras.layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    curve = find_learning_rate(model, batches(10), verbose=0)
+    assert len(curve.losses) == 10
+
+
+class Forgetful(keras.optimizers.SGD):
+    """Takes an argument that its config does not give back."""
+
+    def __init__(self, learning_rate=0.01, extra=1.0, **arguments):
+        super().__init__(learning_rate, **arguments)
+        self.extra = extra
+
+
+class OwnName(keras.optimizers.SGD):
+    def __init__(self, lr=0.01, name=None):
+        super().__init__(lr, name=name)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "text"),
+    [
+        (lambda: Forgetful(extra=100.0), "a copy that has lost extra; let its"),
+        (lambda: OwnName(), "TypeError.*; let its `get_config` return all its arg"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_copied_is_refused(optimizer, text):
+    model = classifier(optimizer())
+    before = everything(model)
+    with pytest.raises(ValueError, match=f"`model.optimizer` must be one .*{text}"):
+        find_learning_rate(model, X, Y, verbose=0)
+    assert_same(before, everything(model))
+
+
+class Bare(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule as users write it, without a config."""
+
+    def __call__(self, step):
+        return 0.01
+
+
+def test_a_schedule_without_a_config_is_no_hindrance():
+    curve = find_learning_rate(
+        classifier(keras.optimizers.SGD(Bare())), X, Y, max_steps=3, verbose=0
+    )
+    assert len(curve.losses) == 3
+
+
+def test_a_group_that_stands_still_goes_on_standing_still():
+    sgd = keras.optimizers.SGD
+    frozen = keras.optimizers.OptimizerMap(sgd(0.1), {".*/bias": sgd(0.0)})
+    model = classifier(keras.optimizers.MultiOptimizer(frozen))
+    curve = find_learning_rate(model, X, Y, max_steps=3, verbose=0)
+    assert len(curve.losses) == 3
+
+
+class OwnStep(keras.Sequential):
+    """Keeps its loss under a name of its own, as custom training steps do."""
+
+    def __init__(self, layers):
+        super().__init__(layers)
+        self.mine = keras.metrics.Mean(name="my_loss")
+
+    @property
+    def metrics(self):
+        return [self.mine]
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self.mine.update_state(keras.ops.mean(keras.ops.square(y_pred - y)))
+        return {"loss": self.mine.result()}
+
+    def train_step(self, *arguments):
+        return super().train_step(*arguments)
+
+
+class Pair(OwnStep):
+    """A training step that uses a second optimizer of its own."""
+
+    def __init__(self, layers):
+        super().__init__(layers)
+        self.second = keras.optimizers.Adam()
+
+    def train_step(self, *arguments):
+        self.second.iterations.assign_add(1)
+        return super().train_step(*arguments)
+
+
+@pytest.mark.backend(
+    "tensorflow", "torch", reason="a step on JAX cannot write to a second optimizer"
+)
+def test_a_second_optimizer_is_given_back_too():
+    model = Pair([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(), "mse")
+    find_learning_rate(model, X[:, :1], Y[:, None], max_steps=4, verbose=0)
+    assert int(model.second.iterations.numpy()) == 0
+
+
+def test_unseeded_draws_go_on_as_if_there_had_been_no_test():
+    def draw(test_first):
+        keras.utils.set_random_seed(9)
+        model = classifier()
+        if test_first:
+            find_learning_rate(model, X, Y, seed=1, **SHORT)
+        return np.array(keras.ops.convert_to_numpy(keras.random.normal((3,))))
+
+    np.testing.assert_array_equal(draw(True), draw(False))
+
+
+class Empty(keras.utils.PyDataset):
+    def __len__(self):
+        return 0
+
+    def __getitem__(self, index):
+        raise IndexError(index)
+
+
+class Targetless(Set):
+    def __getitem__(self, index):
+        return (X[:8],)
+
+
 BAD = [
+    ({"x": Empty(), "y": None}, ValueError, "`x` must yield .* an empty Empty; look"),
+    ({"x": Targetless(), "y": None}, ValueError, "`y` must hold .* that yields"),
+    ({"x": np.float32(3.0)}, ValueError, r"`x` and `y` must be arrays with one row"),
+    ({"y": Y[:5]}, ValueError, r"`x` and `y` must be .* \[\(120, 6\), \(5,\)\]"),
+    ({"x": batches(9), "y": None, "repeats": 2}, ValueError, "`repeats` must be 1 w"),
+    ({"x": batches(0), "y": None}, ValueError, "must yield at least one batch"),
     ({"min_learning_rate": 0.0}, ValueError, "`min_learning_rate` must be a positive"),
     ({"max_learning_rate": -1.0}, ValueError, "`max_learning_rate` must be a positive"),
     ({"min_learning_rate": "low"}, TypeError, "`min_learning_rate` must be a positive"),
     (
         {"min_learning_rate": 1.0, "max_learning_rate": 0.1},
         ValueError,
-        "`min_learning_rate` must be below `max_learning_rate`.* swap the two",
+        "`min_learning_rate` must be below `max_learning_rate`.* leave a range",
     ),
     ({"growth": 1.0}, ValueError, "`growth` must be .*Received: growth=1.0"),
     ({"smoothing": 1.0}, ValueError, "`smoothing` must be .*Received: smoothing=1.0"),
@@ -499,7 +627,6 @@ BAD = [
     ({"y": None}, ValueError, "`y` must hold the targets.* Received: y=None"),
     ({"x": None}, ValueError, "`x` must be the training data.* Received: x=None"),
     ({"x": X[:0], "y": Y[:0]}, ValueError, "`x` must hold at least one sample"),
-    ({"x": batches(0), "y": None}, ValueError, "must yield at least one batch"),
 ]
 
 
@@ -544,25 +671,6 @@ def test_a_train_step_without_a_loss_is_named():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"`model.train_step` must return a dict"):
         find_learning_rate(model, X, np.eye(2)[Y], verbose=0)
-
-
-class OwnStep(keras.Sequential):
-    """Keeps its loss under a name of its own, as custom training steps do."""
-
-    def __init__(self, layers):
-        super().__init__(layers)
-        self.mine = keras.metrics.Mean(name="my_loss")
-
-    @property
-    def metrics(self):
-        return [self.mine]
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        self.mine.update_state(keras.ops.mean(keras.ops.square(y_pred - y)))
-        return {"loss": self.mine.result()}
-
-    def train_step(self, *arguments):
-        return super().train_step(*arguments)
 
 
 def test_a_custom_step_gives_the_loss_of_the_batch_not_of_the_epoch():

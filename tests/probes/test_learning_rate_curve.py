@@ -258,7 +258,7 @@ def test_a_model_that_is_not_compiled_is_named():
         (0.0, ValueError, "positive number. Received: learning_rate=0.0"),
         (-0.1, ValueError, "positive number. Received: learning_rate=-0.1"),
         ("fast", TypeError, "positive number. Received: learning_rate='fast'"),
-        (np.nan, TypeError, "positive number. Received: learning_rate=nan"),
+        (np.nan, ValueError, "positive number. Received: learning_rate=nan"),
         (True, TypeError, "positive number. Received: learning_rate=True"),
     ],
 )

@@ -330,3 +330,16 @@ def test_the_copy_of_loss_scaling_starts_with_the_same_scale():
     )
     made = _rates.with_schedule(optimizer, LINE, [keras.Variable([1.0])])
     assert (made.initial_scale, made.dynamic_growth_steps) == (8.0, 3)
+
+
+def test_a_copy_leaves_out_of_decay_what_the_original_leaves_out():
+    kernel, bias = keras.Variable(np.ones(3)), keras.Variable(np.ones(2))
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=1.0)
+    optimizer.exclude_from_weight_decay([kernel])
+    copy = _rates.with_schedule(
+        optimizer, kt.schedules.Scaled(0.5, 0.2), [kernel, bias]
+    )
+    copy.apply([keras.ops.zeros(3), keras.ops.zeros(2)], [kernel, bias])
+    assert keras.ops.convert_to_numpy(kernel.value).tolist() == [1.0] * 3
+    # 1 - rate * decay = 1 - 0.5 * 0.2 * 1.0
+    assert keras.ops.convert_to_numpy(bias.value).tolist() == pytest.approx([0.9] * 2)

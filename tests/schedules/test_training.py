@@ -68,3 +68,12 @@ def test_config_goes_through_json_and_back(schedule):
     again = keras.saving.deserialize_keras_object(config)
     assert again.get_config() == schedule.get_config()
     assert preview(again, 20).tolist() == preview(schedule, 20).tolist()
+
+
+@pytest.mark.backend("torch", reason="the others are traced in every `fit`")
+def test_a_schedule_can_be_traced_whole_by_torch():
+    import torch
+
+    schedule = SlantedTriangular(0.1, 9)
+    traced, _ = torch._dynamo.export(lambda step: schedule(step))(torch.tensor(3))
+    assert float(traced(torch.tensor(3))) == pytest.approx(float(schedule(3)), rel=1e-6)
