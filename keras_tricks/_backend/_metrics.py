@@ -1,4 +1,4 @@
-"""Which metrics make up the loss that a training step reports."""
+"""The metrics of a running training, as far as all backends agree."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,3 +23,9 @@ def loss_reset(model: Any) -> Callable[[], None]:
             tracker.reset_state()
 
     return reset
+
+
+def metrics_result(model: Any) -> dict[str, Any]:
+    """The metrics so far in the epoch, as NumPy values."""
+    result = model.get_metrics_result()
+    return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}

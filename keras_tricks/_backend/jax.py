@@ -5,12 +5,12 @@ from typing import Any
 
 import keras
 
-from keras_tricks._backend._metrics import loss_reset
+from keras_tricks._backend import _metrics
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
     """A training step that reports `select(logs)` of its batch alone."""
-    inner, reset = model.train_step, loss_reset(model)
+    inner, reset = model.train_step, _metrics.loss_reset(model)
 
     def train_step(state: Any, data: Any) -> Any:
         trainable, non_trainable, optimizer, metrics = state
@@ -69,10 +69,9 @@ def rebuild_train_function(model: Any) -> None:
 
 
 def metrics_result(model: Any) -> dict[str, Any]:
-    """The metrics so far, in the middle of an epoch: costs a copy of the state."""
+    """The metrics so far in the epoch: costs a copy of the state."""
     model.jax_state_sync()
-    result = model.get_metrics_result()
-    return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
+    return _metrics.metrics_result(model)
 
 
 def seed(value: int) -> None:

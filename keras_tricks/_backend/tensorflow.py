@@ -7,12 +7,14 @@ import keras
 import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 
-from keras_tricks._backend._metrics import loss_reset
+from keras_tricks._backend import _metrics
+
+metrics_result = _metrics.metrics_result
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
     """A training step that reports `select(logs)` of its batch alone."""
-    inner, reset = model.train_step, loss_reset(model)
+    inner, reset = model.train_step, _metrics.loss_reset(model)
 
     def train_step(data: Any) -> Any:
         reset()
@@ -48,12 +50,6 @@ def building_function(model: Any) -> Callable[..., Any]:
 def rebuild_train_function(model: Any) -> None:
     """Traces the training step anew, as it must be after a new schedule."""
     model.make_train_function(force=True)
-
-
-def metrics_result(model: Any) -> dict[str, Any]:
-    """The metrics so far, in the middle of an epoch."""
-    result = model.get_metrics_result()
-    return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
 
 
 def seed(value: int) -> None:

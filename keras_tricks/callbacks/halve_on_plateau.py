@@ -195,8 +195,8 @@ class HalveOnPlateau(Resumable):
     def _note_untrained_loss(self) -> None:
         """Reads the loss once, as early as it is known: a first epoch may explode."""
         if self._best is not None and math.isinf(self._untrained_loss):
-            loss = _backend.metrics_result(self.model).get("loss", math.nan)
-            self._untrained_loss = float(loss)
+            loss = float(_backend.metrics_result(self.model).get("loss", math.nan))
+            self._untrained_loss = loss if math.isfinite(loss) else math.nan
 
     def _observe(self, logs: dict[str, Any]) -> None:
         """Learns from an epoch once, at the first hook that knows the value."""

@@ -579,3 +579,28 @@ def test_an_evaluation_outside_of_fit_is_left_alone():
     model = regression("sgd")
     loss = model.evaluate(X, Y, verbose=0, callbacks=[HalveOnPlateau()])
     assert math.isfinite(loss)
+
+
+@pytest.mark.backend(
+    "jax", "tensorflow", reason="PyTorch runs eagerly: there is nothing to trace again"
+)
+def test_with_a_schedule_the_step_is_traced_again_at_halvings_only():
+    traces, seen, scripted = [], [], iter([5.0, 5.0, 4.0, 3.0, 3.0, 2.0])
+
+    def loss(y_true, y_pred):
+        traces.append(1)
+        return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    class Script(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(len(traces))
+            logs["scripted"] = next(scripted)
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(kt.schedules.CosineRestarts(0.01, 100)), loss)
+    halve = HalveOnPlateau("scripted", patience=1)
+    x = np.ones((8, 3))
+    model.fit(x, x[:, :1], epochs=6, verbose=0, callbacks=[Script(), halve])
+    # Epochs 1 and 4 did not improve: the steps of epochs 2 and 5 are traced anew.
+    grown = np.flatnonzero(np.diff(seen) > 0) + 1
+    assert grown.tolist() == [2, 5]
