@@ -572,7 +572,8 @@ class Pair(OwnStep):
 def test_a_second_optimizer_is_given_back_too():
     model = Pair([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(), "mse")
-    find_learning_rate(model, X[:, :1], Y[:, None], max_steps=4, verbose=0)
+    targets = Y[:, None].astype("float32")
+    find_learning_rate(model, X[:, :1], targets, max_steps=4, verbose=0)
     assert int(model.second.iterations.numpy()) == 0
 
 
