@@ -126,7 +126,9 @@ def draw(curve, found, histories, epochs, steps_per_epoch, path):
     steps = epochs * steps_per_epoch
     for name, (rate, _) in strategies(found, epochs, steps_per_epoch).items():
         if name == "halving":
-            used = np.repeat(histories[name][0]["learning_rate"], steps_per_epoch)
+            # Of the seeds, the one that was halved most.
+            most = min((run["learning_rate"] for run in histories[name]), key=min)
+            used = np.repeat(most, steps_per_epoch)
         else:
             used = kt.schedules.preview(rate, steps)
         middle.plot(
@@ -154,7 +156,7 @@ def draw(curve, found, histories, epochs, steps_per_epoch, path):
             lw=0,
         )
     right.set(
-        ylim=(0.8, 1.0),
+        ylim=(0.7, 1.0),
         xlabel="epoch",
         ylabel="validation accuracy",
         title=f"Mean and range of {len(runs)} seeds",
