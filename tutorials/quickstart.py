@@ -176,7 +176,7 @@ def main():
         "--output", type=Path, default=Path(__file__).with_suffix(".png")
     )
     arguments = parser.parse_args()
-    epochs, seeds = (6, 2) if arguments.quick else (15, 5)
+    epochs, seeds = (6, 2) if arguments.quick else (12, 5)
     started = time.perf_counter()
 
     data = load()
