@@ -77,7 +77,7 @@ def strategies(found, epochs, steps_per_epoch):
         "onecycle": (kt.schedules.OneCycle(3 * found, steps), []),
         "halving": (
             1.0,
-            [kt.callbacks.HalveOnPlateau(patience=2, on_divergence="rollback")],
+            [kt.callbacks.HalveOnPlateau(patience=1, on_divergence="rollback")],
         ),
     }
 
