@@ -26,6 +26,12 @@ def _check_number(name: str, expected: str, value: Any) -> Any:
     return value
 
 
+def _check_integer(name: str, expected: str, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise _fail(TypeError, name, expected, value)
+    return value
+
+
 def positive(name: str, value: T, remedy: str = "") -> T:
     """Checks for a finite number above zero."""
     if _check_number(name, "a positive number" + remedy, value) <= 0:
@@ -35,9 +41,7 @@ def positive(name: str, value: T, remedy: str = "") -> T:
 
 def positive_integer(name: str, value: T, remedy: str = "") -> T:
     """Checks for an integer of at least one."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise _fail(TypeError, name, "a positive integer" + remedy, value)
-    if value < 1:
+    if _check_integer(name, "a positive integer" + remedy, value) < 1:
         raise _fail(ValueError, name, "a positive integer" + remedy, value)
     return value
 
@@ -45,10 +49,7 @@ def positive_integer(name: str, value: T, remedy: str = "") -> T:
 def integer(name: str, value: T, low: int, high: int) -> T:
     """Checks for an integer in a closed range."""
     expected = f"an integer from {low} to {high}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise _fail(TypeError, name, expected, value)
-    number: Any = value
-    if not low <= number <= high:
+    if not low <= _check_integer(name, expected, value) <= high:
         raise _fail(ValueError, name, expected, value)
     return value
 

@@ -23,11 +23,10 @@ _MANY = 1_000_000_000
 class Geometric(LearningRateSchedule):
     """The rates of the test, looked up: exact where a power in float32 is not."""
 
-    def __init__(self, learning_rates: list[float], updates_every: int = 1) -> None:
-        self.learning_rates = learning_rates
+    def __init__(self, learning_rates: np.ndarray, updates_every: int) -> None:
         self.updates_every = updates_every
         # PyTorch evaluates the schedule at every step: a list would be slow to convert.
-        self._table = np.asarray(learning_rates, "float32")
+        self._table = learning_rates.astype("float32")
 
     def __call__(self, step: Any) -> Any:
         table = ops.convert_to_tensor(self._table)
@@ -58,7 +57,7 @@ class RangeRun:
         updates_every = inner.gradient_accumulation_steps or 1
         model.optimizer = _rates.with_schedule(
             model.optimizer,
-            Geometric(learning_rates.tolist(), updates_every),
+            Geometric(learning_rates, updates_every),
             model.trainable_variables,
         )
         model.steps_per_execution = 1

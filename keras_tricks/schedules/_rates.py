@@ -81,9 +81,15 @@ def read(optimizer: Any) -> list[dict[str, float]]:
         if schedule is None:
             state.append({"learning_rate": _peak(group)})
         else:
-            factor = schedule.factor if isinstance(schedule, Scaled) else 1.0
-            state.append({"factor": factor})
+            state.append({"factor": _unscaled(schedule)[1]})
     return state
+
+
+def _unscaled(schedule: LearningRateSchedule) -> tuple[Any, float]:
+    """What a `Scaled` multiplies, and by what."""
+    if isinstance(schedule, Scaled):
+        return schedule.schedule, schedule.factor
+    return schedule, 1.0
 
 
 def write(model: Any, state: list[dict[str, float]]) -> None:
@@ -97,9 +103,7 @@ def write(model: Any, state: list[dict[str, float]]) -> None:
         if schedule is None:
             group.learning_rate = entry["learning_rate"]
             continue
-        inner, old = schedule, 1.0
-        if isinstance(schedule, Scaled):
-            inner, old = schedule.schedule, schedule.factor
+        inner, old = _unscaled(schedule)
         if old != entry["factor"]:
             group.learning_rate = scaled(inner, entry["factor"])
             traced = True
@@ -169,7 +173,9 @@ def _copy(optimizer: Any, schedule: Any, variables: Any) -> Any:
         raise ValueError(_NO_COPY.format(f"{error!r}")) from error
     finally:
         optimizer._learning_rate = rate
-    lost = [name for name, value in _settings(optimizer) if _differs(copy, name, value)]
+    # What `build` adds is missing in an unbuilt copy, and is no setting.
+    kept = vars(copy)
+    lost = [n for n, value in _settings(optimizer) if kept.get(n, value) != value]
     if lost:
         raise ValueError(_NO_COPY.format(f"a copy that has lost {', '.join(lost)}"))
     # No config holds what `exclude_from_weight_decay` was told.
@@ -195,11 +201,6 @@ def _settings(optimizer: Any) -> list[tuple[str, Any]]:
         and not name.startswith("_")
         and isinstance(value, bool | int | float | str | None)
     ]
-
-
-def _differs(copy: Any, name: str, value: Any) -> bool:
-    # A counter that only training moves is no setting; nor is what `build` adds.
-    return vars(copy).get(name, value) != value
 
 
 def _copy_multi(
