@@ -7,7 +7,7 @@ Sub-packages with classes that a saved model may name are imported at once, so t
 import importlib
 from types import ModuleType
 
-from keras_tricks import schedules
+from keras_tricks import layers, optimizers, schedules
 from keras_tricks._errors import NoEffectWarning
 from keras_tricks._version import __version__
 
@@ -17,6 +17,8 @@ __all__ = [
     "NoEffectWarning",
     "__version__",
     "callbacks",
+    "layers",
+    "optimizers",
     "probes",
     "schedules",
 ]

@@ -120,3 +120,15 @@ def compiled_model(name: str, value: Any) -> Any:
             f"{value.name!r}, not compiled; call model.compile(optimizer, loss) first"
         )
     return value
+
+
+def built_model(name: str, value: Any) -> Any:
+    """Checks for a Keras model that has its weights."""
+    if not isinstance(value, keras.Model):
+        raise _fail(TypeError, name, "a built keras.Model", value)
+    if not value.built:
+        raise ValueError(
+            f"`{name}` must be built. Received: {name} {value.name!r}, not built; call "
+            "it on a batch of data, or model.build(input_shape), first"
+        )
+    return value

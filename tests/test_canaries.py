@@ -15,7 +15,10 @@ GROUPS = "see `_inner` in keras_tricks/schedules/_rates.py"
 COMPILED = "see `_note_unbuilt` in keras_tricks/_state.py"
 ATTRIBUTES = "see `_ATTRIBUTES` in keras_tricks/_state.py"
 CLOCK = "see `_CLOCK` in keras_tricks/callbacks/halve_on_plateau.py"
+LAZY_ADAM = "see keras_tricks/optimizers/lazy_adam.py"
 CONTEXT = "see `borrow_extras` in keras_tricks/_backend/tensorflow.py"
+AVERAGES = "see `_averages` in keras_tricks/callbacks/_freezing.py"
+EDGES = "see `_Graph` in keras_tricks/optimizers/_depth.py"
 RETRACE = "see `rebuild_train_function` in keras_tricks/_backend"
 
 
@@ -166,3 +169,155 @@ def test_the_context_of_tensorflow_holds_seed_and_generator():
     assert generator.getstate() != state, f"`_rng` is not what is drawn: {CONTEXT}"
     generator.setstate(state)
     assert generator.getstate() == state, f"`_rng` cannot be set back: {CONTEXT}"
+
+
+def test_an_optimizer_averages_its_variables_one_by_one():
+    optimizer = SGD(0.1, use_ema=True)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    optimizer.build(model.trainable_variables)
+    variables = has(optimizer, "_trainable_variables", AVERAGES)
+    averages = has(optimizer, "_model_variables_moving_average", AVERAGES)
+    shapes = [tuple(average.shape) for average in averages]
+    expected = model.trainable_variables
+    assert all(v is w for v, w in zip(variables, expected, strict=True)), AVERAGES
+    assert shapes == [(3, 1), (1,)], f"other averages: {AVERAGES}"
+
+
+def test_a_layer_asks_itself_for_its_call_and_an_optimizer_for_its_apply():
+    where = "see `_in_inference` and `_hooked` in keras_tricks/callbacks/_freezing.py"
+    seen = []
+    dense = keras.layers.Dense(1)
+    model = keras.Sequential([keras.Input((3,)), dense])
+    model.compile("sgd", "mse", run_eagerly=True)
+    for thing, name in ((dense, "call"), (model.optimizer, "apply")):
+        inner = getattr(thing, name)
+
+        def hook(*args, inner=inner, name=name, **kwargs):
+            seen.append(name)
+            return inner(*args, **kwargs)
+
+        vars(thing)[name] = hook
+    model.fit(np.zeros((4, 3)), np.zeros((4, 1)), verbose=0)
+    assert set(seen) == {"call", "apply"}, f"Keras goes another way: {where}"
+
+
+def test_a_functional_model_holds_the_edges_of_its_graph():
+    inputs = keras.Input((3,))
+    first, second = keras.layers.Dense(2), keras.layers.Dense(1)
+    model = keras.Model(inputs, second(first(inputs)))
+    by_depth = has(model, "_nodes_by_depth", EDGES)
+    edges = {
+        (parent.operation.name, node.operation.name)
+        for nodes in by_depth.values()
+        for node in nodes
+        for parent in has(node, "parent_nodes", EDGES)
+    }
+    expected = {(model.layers[0].name, first.name), (first.name, second.name)}
+    assert edges == expected, f"other edges: {EDGES}"
+    depths = [d for d in by_depth for n in by_depth[d] if n.operation is second]
+    assert depths == [0], f"depth is not counted from the output: {EDGES}"
+
+
+def test_a_layer_holds_the_layers_inside():
+    where = "see `children` in keras_tricks/_patterns.py"
+    inner = keras.layers.Dense(1)
+    outer = keras.layers.TimeDistributed(inner)
+    held = has(outer, "_flatten_layers", where)(include_self=False, recursive=False)
+    assert held == [inner], f"another list: {where}"
+
+
+SWITCH = "see `switch` in keras_tricks/callbacks/_switch.py"
+BACKUP = "see keras_tricks/callbacks/_backup.py"
+SWATS = "see `_backend_update_step` in keras_tricks/optimizers/swats.py"
+
+
+def test_compile_notes_its_optimizer_where_it_can_be_replaced():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert "_compile_config" in vars(model), f"no '_compile_config': {SWITCH}"
+    noted = has(model._compile_config, "config", SWITCH)
+    assert noted["optimizer"] is model.optimizer, f"another optimizer: {SWITCH}"
+    noted["optimizer"] = keras.optimizers.Adam()
+    saved = model.get_compile_config()["optimizer"]["class_name"]
+    assert saved == "Adam", f"what is noted is not what is saved: {SWITCH}"
+    model.compile("sgd", "mse")
+    again = model._compile_config
+    assert again.config is not noted, f"`compile` goes on with the old notes: {SWITCH}"
+
+
+def test_a_backup_says_where_it_goes_on(tmp_path):
+    from keras_tricks.callbacks import _backup
+
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            seen.append(_backup.start(tmp_path))
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    for freq, expected in (("epoch", [None] * 3 + [(1, False)] * 3), (2, None)):
+        seen.clear()
+        callbacks = [keras.callbacks.BackupAndRestore(tmp_path, freq), Look()]
+        fit = {"epochs": 2, "verbose": 0, "callbacks": callbacks}
+        model.fit(np.ones((3, 1)), np.zeros((3, 1)), 1, **fit)
+        if expected is None:
+            expected = [None, None, (0, True), (0, True), (1, False), (1, False)]
+        assert seen == expected, f"another file, or another content: {BACKUP}"
+
+
+def test_an_optimizer_updates_all_variables_in_one_call():
+    calls = []
+
+    class Look(keras.optimizers.Optimizer):
+        def _backend_update_step(self, grads, trainable_variables, learning_rate):
+            calls.append([self._get_variable_index(v) for v in trainable_variables])
+
+    optimizer = Look(0.1)
+    variables = [keras.Variable(np.zeros(2)), keras.Variable(np.zeros(3))]
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.ones(2), keras.ops.ones(3)])
+    assert calls == [[0, 1]], f"no `_backend_update_step` for all at once: {SWATS}"
+    known = has(optimizer, "_overwrite_variable_with_gradient", SWATS)(variables[0])
+    assert known is False, f"`_overwrite_variable_with_gradient` has changed: {SWATS}"
+
+
+def test_adam_without_arguments_has_the_class_of_its_backend():
+    kind = type(keras.optimizers.Adam.__new__(keras.optimizers.Adam))
+    assert kind is type(keras.optimizers.Adam()), f"not that of an Adam: {LAZY_ADAM}"
+
+
+def test_adam_keeps_its_slots_in_lists_by_index_of_the_variable():
+    optimizer = keras.optimizers.Adam(amsgrad=True)
+    variables = [keras.Variable(np.zeros(2)), keras.Variable(np.zeros(3))]
+    optimizer.build(variables)
+    for name in ("_momentums", "_velocities", "_velocity_hats"):
+        shapes = [tuple(slot.shape) for slot in has(optimizer, name, LAZY_ADAM)]
+        assert shapes == [(2,), (3,)], f"`{name}` is no such list: {LAZY_ADAM}"
+    index = has(optimizer, "_get_variable_index", LAZY_ADAM)
+    assert [index(v) for v in variables] == [0, 1], f"another index: {LAZY_ADAM}"
+    known = has(optimizer, "_trainable_variables", LAZY_ADAM)
+    same = [a is b for a, b in zip(known, variables, strict=True)]
+    assert all(same), f"`_trainable_variables` are others: {LAZY_ADAM}"
+    with pytest.raises(ValueError, match="Unknown variable"):
+        has(optimizer, "_check_variables_are_known", LAZY_ADAM)(
+            [keras.Variable(np.zeros(2))]
+        )
+
+
+def test_an_optimizer_clips_then_decays_then_updates():
+    calls = []
+
+    class Look(keras.optimizers.Adam):
+        def _clip_gradients(self, grads):
+            calls.append("clip")
+            return super()._clip_gradients(grads)
+
+        def _apply_weight_decay(self, variables):
+            calls.append([self._use_weight_decay(v) for v in variables])
+
+    optimizer = Look(0.1, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    variables = [keras.Variable(np.zeros(2), name=name) for name in ("a", "bias")]
+    optimizer.apply([keras.ops.ones(2), keras.ops.ones(2)], variables)
+    assert calls == ["clip", [True, False]], f"called otherwise: {LAZY_ADAM}"

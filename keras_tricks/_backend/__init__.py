@@ -15,16 +15,52 @@ batch_step = _backend.batch_step
 building_function = _backend.building_function
 borrow_extras = _backend.borrow_extras
 metrics_result = _backend.metrics_result
+moment_step = _backend.moment_step
 rebuild_train_function = _backend.rebuild_train_function
+replicas = _backend.replicas
 seed = _backend.seed
+train_function_of = _backend.train_function_of
+without_gradients = _backend.without_gradients
 tap = _backend.tap
+dense = _backend.dense
+equal = _backend.equal
+global_norm = _backend.global_norm
+numbers = _backend.numbers
+sync_state = _backend.sync_state
+GIVES_ROWS = _backend.GIVES_ROWS
+change_rows = _backend.change_rows
+has_rows = _backend.has_rows
+on_values = _backend.on_values
+row_optimizer = _backend.row_optimizer
+sum_duplicates = _backend.sum_duplicates
+take_rows = _backend.take_rows
+update_if = _backend.update_if
+zero_unless = _backend.zero_unless
 
 __all__ = [
+    "GIVES_ROWS",
     "batch_step",
     "borrow_extras",
     "building_function",
+    "change_rows",
+    "dense",
+    "equal",
+    "global_norm",
+    "has_rows",
     "metrics_result",
+    "moment_step",
+    "numbers",
+    "on_values",
     "rebuild_train_function",
+    "replicas",
+    "row_optimizer",
     "seed",
+    "sum_duplicates",
+    "sync_state",
+    "take_rows",
     "tap",
+    "train_function_of",
+    "update_if",
+    "without_gradients",
+    "zero_unless",
 ]

@@ -1,11 +1,22 @@
 """JAX's side of the backend door."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import jax.numpy as jnp
 import keras
 
-from keras_tricks._backend import _metrics
+from keras_tricks._backend import _metrics, _moments, _own, _rows, _rows_jax
+
+GIVES_ROWS = _rows.GIVES_ROWS
+change_rows = _rows_jax.change_rows
+has_rows = _rows.has_rows
+on_values = _rows.on_values
+row_optimizer = _rows_jax.row_optimizer
+sum_duplicates = _rows.sum_duplicates
+take_rows = _rows.take_rows
+moment_step = _moments.maker(lambda gradient: gradient)
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -81,3 +92,72 @@ def seed(value: int) -> None:
 def borrow_extras(model: Any) -> Callable[[], None]:
     """Notes what only JAX holds: nothing, its random numbers have no global state."""
     return lambda: None
+
+
+def sync_state(model: Any) -> None:
+    """Brings the state of a running epoch into the variables, where it can be set."""
+    if model is not None:
+        model.jax_state_sync()
+
+
+def numbers(variable: Any) -> list[Any]:
+    """The elements of a vector, each as something to calculate with."""
+    return list(variable.value)
+
+
+def equal(values: list[Any]) -> list[list[int]]:
+    """Positions that may be updated together: inside a compiled step each by itself."""
+    return [[position] for position in range(len(values))]
+
+
+def zero_unless(condition: Any, gradient: Any) -> Any:
+    """The gradient, or zeros."""
+    return None if gradient is None else jnp.where(condition, gradient, 0)
+
+
+def update_if(
+    condition: Any, update: Callable[[], None], variables: list[Any], always: bool
+) -> None:
+    """Runs an update that moves `variables` only where the condition holds.
+
+    What else it moves is moved in any case if `always`.
+    """
+    before = [variable.value for variable in variables]
+    update()
+    # Not `lax.cond`, which copies: a selection is fused into the update.
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(jnp.where(condition, variable.value, value))
+
+
+def train_function_of(model: Any, train_step: Callable[..., Any]) -> Any:
+    """A `train_function`, traced anew, that runs another training step.
+
+    The model keeps its own.
+    """
+    with _own.attributes(model, train_step=train_step, train_function=None):
+        model.make_train_function(force=True)
+        return model.train_function
+
+
+def without_gradients(variables: list[Any]) -> AbstractContextManager[None]:
+    """A block that need not compute these gradients: no update uses them.
+
+    A compiled step leaves out what is not used.
+    """
+    return nullcontext()
+
+
+def replicas() -> int:
+    """How many copies of the step run side by side: JAX has one program."""
+    return 1
+
+
+def global_norm(gradients: list[Any]) -> Any:
+    """The norm of all gradients as one vector; missing ones count nothing."""
+    parts = [g.astype("float32") for g in gradients if g is not None]
+    return jnp.sqrt(sum(jnp.vdot(part, part) for part in parts))
+
+
+def dense(gradient: Any) -> Any:
+    """The gradient as a tensor: it is one."""
+    return gradient

@@ -1,15 +1,25 @@
 """TensorFlow's side of the backend door."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 
-from keras_tricks._backend import _metrics
+from keras_tricks._backend import _metrics, _moments, _own, _rows_tensorflow
 
 metrics_result = _metrics.metrics_result
+GIVES_ROWS = _rows_tensorflow.GIVES_ROWS
+change_rows = _rows_tensorflow.change_rows
+has_rows = _rows_tensorflow.has_rows
+on_values = _rows_tensorflow.on_values
+row_optimizer = _rows_tensorflow.row_optimizer
+sum_duplicates = _rows_tensorflow.sum_duplicates
+take_rows = _rows_tensorflow.take_rows
+# A sparse gradient's duplicates are summed before they are squared.
+moment_step = _moments.maker(tf.convert_to_tensor)
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -72,3 +82,78 @@ def borrow_extras(model: Any) -> Callable[[], None]:
             generator.setstate(state)
 
     return give_back
+
+
+def sync_state(model: Any) -> None:
+    """Brings the state of a running epoch into the variables: it is there."""
+
+
+def numbers(variable: Any) -> list[Any]:
+    """The elements of a vector, each as something to calculate with."""
+    return list(tf.unstack(variable.value))
+
+
+def equal(values: list[Any]) -> list[list[int]]:
+    """Positions that may be updated together: inside a compiled step each by itself."""
+    return [[position] for position in range(len(values))]
+
+
+def zero_unless(condition: Any, gradient: Any) -> Any:
+    """The gradient, or zeros."""
+    if gradient is None:
+        return None
+    if isinstance(gradient, tf.IndexedSlices):
+        values = zero_unless(condition, gradient.values)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return tf.where(condition, gradient, tf.zeros_like(gradient))
+
+
+def update_if(
+    condition: Any, update: Callable[[], None], variables: list[Any], always: bool
+) -> None:
+    """Runs an update that moves `variables` only where the condition holds.
+
+    What else it moves is moved in any case if `always`.
+    """
+    if not always:
+        tf.cond(condition, update, lambda: None)
+        return
+    # Multiplied, because a mere read may see later values.
+    before = [tf.convert_to_tensor(variable) * 1 for variable in variables]
+    update()
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(tf.where(condition, variable, value))
+
+
+def train_function_of(model: Any, train_step: Callable[..., Any]) -> Any:
+    """A `train_function`, traced anew, that runs another training step.
+
+    The model keeps its own.
+    """
+    with _own.attributes(model, train_step=train_step, train_function=None):
+        model.make_train_function(force=True)
+        return model.train_function
+
+
+def without_gradients(variables: list[Any]) -> AbstractContextManager[None]:
+    """A block that need not compute these gradients: no update uses them.
+
+    A compiled step leaves out what is not used.
+    """
+    return nullcontext()
+
+
+def replicas() -> int:
+    """How many copies of the step run side by side, each with gradients of its own."""
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def global_norm(gradients: list[Any]) -> Any:
+    """The norm of all gradients as one vector; missing ones count nothing."""
+    parts = [tf.cast(g, tf.float32) for g in gradients if g is not None]
+    return tf.linalg.global_norm([sum_duplicates(part) for part in parts])
+
+
+def dense(gradient: Any) -> Any:
+    """The gradient as a tensor."""
+    return tf.convert_to_tensor(gradient)

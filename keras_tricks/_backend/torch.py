@@ -1,13 +1,22 @@
 """PyTorch's side of the backend door."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from keras_tricks._backend import _metrics
+from keras_tricks._backend import _metrics, _moments_torch, _own, _rows, _rows_torch
 
 metrics_result = _metrics.metrics_result
+GIVES_ROWS = _rows.GIVES_ROWS
+change_rows = _rows_torch.change_rows
+has_rows = _rows.has_rows
+on_values = _rows.on_values
+row_optimizer = _rows_torch.row_optimizer
+sum_duplicates = _rows.sum_duplicates
+take_rows = _rows.take_rows
+moment_step = _moments_torch.moment_step
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -77,3 +86,91 @@ def borrow_extras(model: Any) -> Callable[[], None]:
             parameter.grad = gradient
 
     return give_back
+
+
+def sync_state(model: Any) -> None:
+    """Brings the state of a running epoch into the variables: it is there."""
+
+
+def numbers(variable: Any) -> list[float]:
+    """The elements of a vector as Python numbers, read from the device once."""
+    tensor = variable.value
+    version, known = getattr(tensor, "_keras_tricks_numbers", (None, []))
+    if version != tensor._version:
+        known = tensor.tolist()
+        tensor._keras_tricks_numbers = (tensor._version, known)
+    return list(known)
+
+
+def equal(values: list[float]) -> list[list[int]]:
+    """Positions that may be updated together, by a fused update: those of one value."""
+    groups: dict[float, list[int]] = {}
+    for position, value in enumerate(values):
+        groups.setdefault(value, []).append(position)
+    return list(groups.values())
+
+
+def zero_unless(condition: bool, gradient: Any) -> Any:
+    """The gradient, or zeros."""
+    return gradient if condition or gradient is None else torch.zeros_like(gradient)
+
+
+def update_if(
+    condition: bool, update: Callable[[], None], variables: list[Any], always: bool
+) -> None:
+    """Runs an update that moves `variables` only where the condition holds.
+
+    What else it moves is moved in any case if `always`.
+    """
+    if condition:
+        update()
+
+
+def train_function_of(model: Any, train_step: Callable[..., Any]) -> Any:
+    """A `train_function` that runs another training step.
+
+    The model keeps its own.
+    """
+    with _own.attributes(model, train_function=None):
+        model.make_train_function(force=True)
+        made = model.train_function
+
+    def train_function(data: Any) -> Any:
+        # Keras asks the model for its step at every call.
+        with _own.attributes(model, train_step=train_step):
+            return made(data)
+
+    return train_function
+
+
+@contextmanager
+def without_gradients(variables: list[Any]) -> Iterator[None]:
+    """A block that need not compute these gradients: no update uses them."""
+    parameters = [v.value for v in variables if v.value.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def replicas() -> int:
+    """How many copies of the step run side by side, each with gradients of its own.
+
+    PyTorch averages the gradients of several processes itself.
+    """
+    return 1
+
+
+def global_norm(gradients: list[Any]) -> Any:
+    """The norm of all gradients as one vector; missing ones count nothing."""
+    present = [gradient for gradient in gradients if gradient is not None]
+    norms = torch._foreach_norm(present)
+    return torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
+
+
+def dense(gradient: Any) -> Any:
+    """The gradient as a tensor: it is one."""
+    return gradient

@@ -1,5 +1,7 @@
 """Tricks that act during `fit`."""
 
+from keras_tricks.callbacks.gradual_unfreezing import GradualUnfreezing
 from keras_tricks.callbacks.halve_on_plateau import HalveOnPlateau
+from keras_tricks.callbacks.switch_optimizer import SwitchOptimizer
 
-__all__ = ["HalveOnPlateau"]
+__all__ = ["GradualUnfreezing", "HalveOnPlateau", "SwitchOptimizer"]

@@ -7,7 +7,7 @@ from keras_tricks import _state
 
 # What belongs to the passing of time or to the number format, not to the weights: a
 # return keeps it.
-_KEPT = ("iteration", "learning_rate", "dynamic_scale", "step_counter")
+_KEPT = ("iteration", "learning_rate", "multipliers", "dynamic_scale", "step_counter")
 
 
 class BestWeights:

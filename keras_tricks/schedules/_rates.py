@@ -167,7 +167,7 @@ def _copy(optimizer: Any, schedule: Any, variables: Any) -> Any:
     # The config of a user's schedule may not exist, and is not needed.
     optimizer._learning_rate = None
     try:
-        config = {**optimizer.get_config(), "learning_rate": schedule}
+        config = _with_rate(optimizer.get_config(), schedule)
         copy = type(optimizer).from_config(config)
     except Exception as error:
         raise ValueError(_NO_COPY.format(f"{error!r}")) from error
@@ -183,6 +183,15 @@ def _copy(optimizer: Any, schedule: Any, variables: Any) -> Any:
         if hasattr(optimizer, name):
             setattr(copy, name, getattr(optimizer, name))
     return copy
+
+
+def _with_rate(config: dict[str, Any], schedule: Any) -> dict[str, Any]:
+    """The config with another rate, which may be that of an optimizer it extends."""
+    inner = config.get("optimizer")
+    if not isinstance(inner, dict):
+        return {**config, "learning_rate": schedule}
+    inner = {**inner, "config": _with_rate(inner["config"], schedule)}
+    return {**config, "optimizer": inner}
 
 
 _NO_COPY = (

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 import keras_tricks as kt
 
@@ -24,6 +25,21 @@ class Callback:
 
 
 @dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """An optimizer, made by `make`."""
+
+    make: Callable[[], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer on `inputs`, made by `make`."""
+
+    make: Callable[[], Any]
+    inputs: Any
+
+
+@dataclasses.dataclass(frozen=True)
 class Function:
     """A function: only its card is held to the contract."""
 
@@ -35,9 +51,32 @@ class Result:
 
 RECIPES = {
     "NoEffectWarning": Result(),
+    "callbacks.GradualUnfreezing": Callback(
+        lambda: kt.callbacks.GradualUnfreezing(["dense.*"])
+    ),
     "callbacks.HalveOnPlateau": Callback(
         lambda: kt.callbacks.HalveOnPlateau("loss", patience=1, min_delta=100.0)
     ),
+    "callbacks.SwitchOptimizer": Callback(
+        lambda: kt.callbacks.SwitchOptimizer(keras.optimizers.SGD(0.01), epoch=0)
+    ),
+    "layers.Embedding": Layer(
+        lambda: kt.layers.Embedding(9, 3, mask_zero=True),
+        np.array([[1, 8, 0], [2, 2, 0]], "int32"),
+    ),
+    "optimizers.AutoClip": Optimizer(
+        lambda: kt.optimizers.AutoClip(keras.optimizers.SGD(0.01), 20, window=4)
+    ),
+    "optimizers.LayerwiseLearningRate": Optimizer(
+        lambda: kt.optimizers.LayerwiseLearningRate(
+            keras.optimizers.AdamW(0.01), {"dense.*": 0.5}, default=0.9
+        )
+    ),
+    "optimizers.LazyAdam": Optimizer(lambda: kt.optimizers.LazyAdam(0.01)),
+    "optimizers.SWATS": Optimizer(lambda: kt.optimizers.SWATS(0.01)),
+    "optimizers.discriminative": Function(),
+    "optimizers.layer_decay": Function(),
+    "optimizers.no_decay": Function(),
     "probes.LearningRateCurve": Result(),
     "probes.find_learning_rate": Function(),
     "schedules.CosineRestarts": Schedule(

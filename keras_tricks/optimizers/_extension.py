@@ -1,0 +1,116 @@
+"""Another optimizer with one thing changed: what such classes share.
+
+An extension of AdamW *is* an AdamW: its class is made on the spot from the extension
+and the class of the optimizer given. So Keras's own code runs with all that it does
+(schedules, clipping, accumulation, averages, PyTorch's fused updates), and every tool
+that knows AdamW knows the extension too. Extensions stack.
+"""
+
+from typing import Any, ClassVar
+
+import keras
+from keras.optimizers import LossScaleOptimizer, MultiOptimizer, Optimizer
+
+
+class Extension(Optimizer):
+    """Base of the optimizers that extend the optimizer they are given.
+
+    A subclass takes that optimizer as its first argument `optimizer`, and begins its
+    `__init__` with `self._extend(ItsName, optimizer)`. The two share their variables
+    from then on: the learning rate set on one is that of both. Its `get_config` returns
+    `self._inner_config(ItsName)` as "optimizer".
+    """
+
+    _front: ClassVar[type]
+    # Whether an extension clips by the norm of all gradients.
+    _uses_global_norm = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if Extension in cls.__bases__:
+            cls._front = cls
+
+    def __new__(cls, optimizer: Any = None, *args: Any, **kwargs: Any) -> Any:
+        _check(cls.__name__, cls, optimizer)
+        return object.__new__(_combined(cls._front, type(optimizer)))
+
+    def _extend(self, front: type, optimizer: Any) -> None:
+        inner = vars(optimizer)
+        own = self.__dict__
+        own.update(inner)
+        # Not by attribute: Keras and TensorFlow would replace the dict by their own.
+        own["_extended"] = {**inner.get("_extended", {}), front: optimizer}
+        inner["_taken"] = front.__name__
+
+    def _inner_config(self, front: type) -> dict[str, Any]:
+        """The optimizer given to `front`, as it is now, for its `get_config`."""
+        config = keras.saving.serialize_keras_object(self.__dict__["_extended"][front])
+        # A rate that was set since, or a schedule, is known to the extension only.
+        config["config"] = super(front, self).get_config()  # type: ignore[arg-type]
+        return config
+
+    def _add_own_variable(
+        self, shape: Any, initializer: Any, name: str, dtype: str = "float32"
+    ) -> Any:
+        """A variable of the extension, which no update of the weights moves."""
+        variable = self.add_variable(shape, initializer, dtype, name=name)
+        self.__dict__.setdefault("_own", []).append(variable)
+        return variable
+
+    def _own_variables(self) -> list[Any]:
+        return list(self.__dict__.get("_own", []))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        inner = keras.saving.deserialize_keras_object(
+            config["optimizer"], custom_objects=custom_objects
+        )
+        return cls._front(**{**config, "optimizer": inner})
+
+
+def _check(name: str, front: Any, optimizer: Any) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"`optimizer` must be a Keras optimizer. Received: optimizer={optimizer!r}"
+        )
+    kind = type(optimizer).__name__
+    if isinstance(optimizer, LossScaleOptimizer):
+        raise ValueError(
+            f"`optimizer` must be the one that holds the slots. Received: {kind}; put "
+            f"it outside: LossScaleOptimizer({name}(...))"
+        )
+    if isinstance(optimizer, MultiOptimizer):
+        raise ValueError(
+            f"`optimizer` must be one optimizer. Received: {kind}, which holds "
+            "several; give each layer its rate with LayerwiseLearningRate instead"
+        )
+    if isinstance(optimizer, front._front):
+        raise ValueError(
+            f"`optimizer` must not be a {name} already. Received: {kind}; put all "
+            "into one"
+        )
+    taken = vars(optimizer).get("_taken")
+    if taken or optimizer.built:
+        state = f"is part of a {taken}" if taken else "is built on a model"
+        raise ValueError(
+            f"`optimizer` must be a new one. Received: {kind}, which {state}; "
+            "make another"
+        )
+
+
+_COMBINED: dict[tuple[type, type], type] = {}
+
+
+def _combined(front: type, kind: type) -> type:
+    """The class that is both, known to Keras under the name of the extension."""
+    if (front, kind) not in _COMBINED:
+        name = keras.saving.get_registered_name(front)
+        package, plain = name.split(">")
+        body = {"__module__": front.__module__, "__doc__": front.__doc__}
+        combined = type(front.__name__, (front, kind), body)
+        register = keras.saving.register_keras_serializable
+        register(package, plain)(combined)
+        # A saved model names the extension, and finds the class that can be called.
+        register(package, plain)(front)
+        _COMBINED[front, kind] = combined
+    return _COMBINED[front, kind]

@@ -1,0 +1,195 @@
+"""AutoClip: gradients are clipped to what their own history calls normal."""
+
+import functools
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_tricks import _arguments, _backend
+from keras_tricks.optimizers._extension import Extension
+
+_CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+@keras.saving.register_keras_serializable("keras_tricks")
+class AutoClip(Extension):
+    """Clips the global norm to a percentile of the norms seen so far.
+
+    When: the right `global_clipnorm` is unknown or drifts; recurrent networks, audio,
+        anything with rare exploding gradients. `mode="adaptive"`: networks without
+        normalisation layers at large batches.
+    Typical: `percentile=10`; `mode="adaptive"` with `clipping=0.01`.
+    Costs: one norm and one sort of `window` numbers a step; on PyTorch one read of a
+        number from the device.
+    Beware: percentile 10 scales nine steps of ten down, so the best learning rate is
+        often higher. Adam is nearly blind to a constant scale; what helps it is that
+        outliers lose their size.
+
+    The result is the given optimizer with one thing changed. A step whose gradients
+    are not all finite changes nothing at all, neither weights nor slots nor the step
+    counter, and is counted in `skipped_steps`. Around `LayerwiseLearningRate` or inside
+    it, clipping comes before the scaling.
+
+    Args:
+        optimizer: A new Keras optimizer without clipping of its own, which becomes
+            part of this one.
+        percentile: Float in [0, 100], of the history, interpolated linearly. Defaults
+            to 10, as in the paper.
+        window: Positive integer, how many of the last norms count. Defaults to 1000;
+            the paper keeps all, which no compiled step can.
+        mode: "percentile", or "adaptive": each unit's gradient (all axes but the last,
+            or a whole vector) is clipped to `clipping` times the norm of its weights.
+        clipping: Float above 0, for "adaptive". Defaults to 0.01, as in the paper.
+        epsilon: Float above 0, for "adaptive": the least norm that weights count with,
+            so that those that start at zero can move. Defaults to 1e-3.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of its range, or the optimizer clips already
+            or cannot be extended.
+
+    Example:
+    >>> import keras, keras_tricks as kt
+    >>> optimizer = kt.optimizers.AutoClip(keras.optimizers.SGD(1.0), percentile=50)
+    >>> weight = keras.Variable([0.0])
+    >>> for gradient in (1.0, 2.0, 100.0, float("nan")):
+    ...     optimizer.apply([keras.ops.array([gradient])], [weight])
+    >>> optimizer.skipped_steps
+    1
+    >>> keras.ops.convert_to_numpy(weight.value).tolist()  # -(1.0 + 1.5 + 2.0)
+    [-4.5]
+
+    Reference: Seetharaman et al. 2020, arXiv 2007.14469; adaptive clipping: Brock et
+    al. 2021, section 4.1, arXiv 2102.06171.
+    """
+
+    _uses_global_norm = True
+
+    def __init__(
+        self,
+        optimizer: Any,
+        percentile: float = 10.0,
+        window: int = 1000,
+        mode: str = "percentile",
+        clipping: float = 0.01,
+        epsilon: float = 1e-3,
+    ) -> None:
+        _arguments.within("percentile", percentile, 0, 100)
+        _arguments.positive_integer("window", window)
+        _arguments.one_of("mode", mode, ("percentile", "adaptive"))
+        _arguments.positive("clipping", clipping)
+        _arguments.positive("epsilon", epsilon)
+        for name in _CLIPS:
+            if getattr(optimizer, name) is not None:
+                raise ValueError(
+                    "`optimizer` must not clip by itself. Received: "
+                    f"{name}={getattr(optimizer, name)}; leave it out"
+                )
+        self._extend(AutoClip, optimizer)
+        self.__dict__.update(
+            percentile=percentile,
+            window=window,
+            mode=mode,
+            clipping=clipping,
+            clip_epsilon=epsilon,
+        )
+
+    def build(self, variables: Any) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._skipped = self._add_own_variable((), "zeros", "skipped_steps", "int32")
+        if self.mode == "percentile":
+            self._norms = self._add_own_variable((self.window,), "zeros", "norms")
+            self._recorded = self._add_own_variable((), "zeros", "recorded", "int32")
+
+    @property
+    def skipped_steps(self) -> int:
+        """How many steps were left out, because a gradient was not finite."""
+        return int(ops.convert_to_numpy(self._skipped.value)) if self.built else 0
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+            if not self.built:
+                self.build(trainable_variables)
+        grads = list(grads)
+        update = functools.partial(super().apply, grads, trainable_variables)
+        if not self.built or all(gradient is None for gradient in grads):
+            # Keras has the right words for it.
+            update()
+            return
+        finite = ops.isfinite(_backend.global_norm(grads))
+        self._skipped.assign_add(1 - ops.cast(finite, "int32"))
+        held = [v for v in self.variables if v is not self._skipped]
+        _backend.update_if(finite, update, [*self._trainable_variables, *held], False)
+
+    def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
+        # The one place where Keras has gradients and variables side by side.
+        self.__dict__["_clipped"] = trainable_variables
+        try:
+            super()._backend_apply_gradients(grads, trainable_variables)
+        finally:
+            del self.__dict__["_clipped"]
+
+    def _clip_gradients(self, grads: Any) -> Any:
+        if self.mode == "adaptive":
+            pairs = zip(grads, self.__dict__["_clipped"], strict=True)
+            return [self._clip_units(_backend.dense(g), v) for g, v in pairs]
+        norm = _backend.global_norm(grads)
+        threshold = self._record(norm)
+        scale = ops.where(norm > threshold, threshold / ops.maximum(norm, 1e-30), 1.0)
+        clipped: list[Any] = _backend.on_values(
+            lambda tensors: [
+                tensor * ops.cast(scale, tensor.dtype) for tensor in tensors
+            ],
+            grads,
+        )
+        return clipped
+
+    def _record(self, norm: Any) -> Any:
+        """Takes a norm into the history, and returns the percentile of all in it."""
+        places = ops.arange(self.window)
+        here = ops.equal(places, ops.mod(self._recorded.value, self.window))
+        norms = ops.where(here, norm, self._norms.value)
+        self._norms.assign(norms)
+        self._recorded.assign_add(1)
+        count = ops.minimum(self._recorded.value, self.window)
+        return _percentile(norms, count, self.percentile)
+
+    def _clip_units(self, gradient: Any, variable: Any) -> Any:
+        weights = ops.cast(ops.convert_to_tensor(variable), gradient.dtype)
+        limit = self.clipping * ops.maximum(_unit_norms(weights), self.clip_epsilon)
+        norms = _unit_norms(gradient)
+        factor = ops.where(norms > limit, limit / ops.maximum(norms, 1e-6), 1.0)
+        return gradient * factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "optimizer": self._inner_config(AutoClip),
+            "percentile": self.percentile,
+            "window": self.window,
+            "mode": self.mode,
+            "clipping": self.clipping,
+            "epsilon": self.clip_epsilon,
+        }
+
+
+def _percentile(values: Any, count: Any, q: float) -> Any:
+    """The percentile `q` of the first `count` of the values, as NumPy interpolates."""
+    places = ops.arange(values.shape[0])
+    ordered = ops.sort(ops.where(places < count, values, float("inf")))
+    position = ops.cast(count - 1, "float32") * (q / 100)
+    low = ops.floor(position)
+    part = position - low
+    index = ops.cast(low, "int32")
+    lower = ops.take(ordered, index)
+    upper = ops.take(ordered, ops.minimum(index + 1, count - 1))
+    return lower + part * (upper - lower)
+
+
+def _unit_norms(tensor: Any) -> Any:
+    """Norms over all axes but the last, that of the units; a vector is one unit."""
+    axes = tuple(range(len(tensor.shape) - 1)) or None
+    return ops.sqrt(ops.sum(ops.square(tensor), axis=axes, keepdims=True))
