@@ -28,7 +28,7 @@ class AutoClip(Extension):
 
     The result is the given optimizer with one thing changed. A step whose gradients
     are not all finite changes nothing at all, neither weights nor slots nor the step
-    counter, and is counted in `skipped_steps`. Around `LayerwiseLearningRate` or inside
+    counter, and is counted in `skipped_updates`. Around `LayerwiseLearningRate` or inside
     it, clipping comes before the scaling.
 
     Args:
@@ -55,7 +55,7 @@ class AutoClip(Extension):
     >>> weight = keras.Variable([0.0])
     >>> for gradient in (1.0, 2.0, 100.0, float("nan")):
     ...     optimizer.apply([keras.ops.array([gradient])], [weight])
-    >>> optimizer.skipped_steps
+    >>> optimizer.skipped_updates
     1
     >>> keras.ops.convert_to_numpy(weight.value).tolist()  # -(1.0 + 1.5 + 2.0)
     [-4.5]
@@ -99,13 +99,13 @@ class AutoClip(Extension):
         if self.built:
             return
         super().build(variables)
-        self._skipped = self._add_own_variable((), "zeros", "skipped_steps", "int32")
+        self._skipped = self._add_own_variable((), "zeros", "skipped_updates", "int32")
         if self.mode == "percentile":
             self._norms = self._add_own_variable((self.window,), "zeros", "norms")
             self._recorded = self._add_own_variable((), "zeros", "recorded", "int32")
 
     @property
-    def skipped_steps(self) -> int:
+    def skipped_updates(self) -> int:
         """How many steps were left out, because a gradient was not finite."""
         return int(ops.convert_to_numpy(self._skipped.value)) if self.built else 0
 

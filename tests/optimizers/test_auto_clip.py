@@ -73,16 +73,16 @@ def test_all_gradients_are_scaled_by_one_number():
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(bad):
     optimizer = AutoClip(optimizers.AdamW(0.1, weight_decay=0.1))
     weights = [keras.Variable([1.0]), keras.Variable([2.0])]
-    assert optimizer.skipped_steps == 0
+    assert optimizer.skipped_updates == 0
     optimizer.apply([ops.array([1.0])] * 2, weights)
-    state = [v for v in optimizer.variables if v.name != "skipped_steps"]
+    state = [v for v in optimizer.variables if v.name != "skipped_updates"]
     before = values([*weights, *state])
     optimizer.apply([ops.array([1.0]), ops.array([bad])], weights)
-    assert optimizer.skipped_steps == 1
+    assert optimizer.skipped_updates == 1
     for one, other in zip(values([*weights, *state]), before, strict=True):
         assert np.array_equal(one, other)
     optimizer.apply([ops.array([1.0])] * 2, weights)
-    assert optimizer.skipped_steps == 1
+    assert optimizer.skipped_updates == 1
     assert np.isfinite(values(weights)).all()
 
 
@@ -92,7 +92,7 @@ def test_a_batch_that_is_not_finite_in_fit_is_left_out():
     model = network()
     model.compile(AutoClip(optimizers.SGD(0.1)), "mse")
     model.fit(poisoned, Y, 8, shuffle=False, verbose=0)
-    assert model.optimizer.skipped_steps == 1
+    assert model.optimizer.skipped_updates == 1
     good = np.r_[0:8, 16:64]
     expected = network()
     expected.compile(AutoClip(optimizers.SGD(0.1)), "mse")
