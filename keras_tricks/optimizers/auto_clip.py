@@ -28,7 +28,7 @@ class AutoClip(Extension):
 
     The result is the given optimizer with one thing changed. A step whose gradients
     are not all finite changes nothing at all, neither weights nor slots nor the step
-    counter, and is counted in `skipped_updates`. Around `LayerwiseLearningRate` or inside
+    counter, and is counted in `skipped_updates`. Around `LayerwiseLearningRate` or in
     it, clipping comes before the scaling.
 
     Args:
