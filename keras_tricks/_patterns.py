@@ -7,7 +7,7 @@ everything below what it names.
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import keras
@@ -137,17 +137,30 @@ def values(name: str, patterns: Mapping[str, T], paths: Iterable[str]) -> dict[s
     Raises:
         ValueError: If a pattern covers no path, or two give one path different values.
     """
-    found: dict[str, tuple[T, str]] = {}
-    for pattern, covered in matching(name, patterns, paths).items():
-        for path in covered:
-            value, other = found.setdefault(path, (patterns[pattern], pattern))
-            if value != patterns[pattern]:
-                raise ValueError(
-                    f"`{name}` must give each layer one value. Received: "
-                    f"{other!r}: {value} and {pattern!r}: {patterns[pattern]}, "
-                    f"which both cover {path!r}; narrow one of them"
-                )
-    return {path: value for path, (value, _) in found.items()}
+    return _agreed(
+        patterns,
+        matching(name, patterns, paths),
+        lambda one, other, path: (
+            f"`{name}` must give each layer one value. Received: "
+            f"{one!r}: {patterns[one]} and {other!r}: {patterns[other]}, "
+            f"which both cover {path!r}; narrow one of them"
+        ),
+    )
+
+
+def _agreed(
+    given: Mapping[str, T],
+    covered: Mapping[str, list[str]],
+    conflict: Callable[[str, str, str], str],
+) -> dict[str, T]:
+    """What the patterns give to each path that they cover, if they all agree."""
+    first: dict[str, str] = {}
+    for pattern, paths in covered.items():
+        for path in paths:
+            one = first.setdefault(path, pattern)
+            if given[one] != given[pattern]:
+                raise ValueError(conflict(one, pattern, path))
+    return {path: given[pattern] for path, pattern in first.items()}
 
 
 def layers(name: str, patterns: str | Iterable[str], model: Any) -> dict[str, Any]:
@@ -206,15 +219,12 @@ def grouped(name: str, groups: Any, paths: Iterable[str]) -> dict[str, int]:
         for position, group in enumerate(check_groups(name, groups))
         for pattern in group
     }
-    found: dict[str, tuple[int, str]] = {}
-    for pattern, covered in matching(name, positions, paths).items():
-        for path in covered:
-            position, other = found.setdefault(path, (positions[pattern], pattern))
-            if position != positions[pattern]:
-                raise ValueError(
-                    f"`{name}` must put each layer into one group. Received: {other!r} "
-                    f"in group {position + 1} and {pattern!r} in group "
-                    f"{positions[pattern] + 1}, which both cover {path!r}; narrow one "
-                    "of them"
-                )
-    return {path: position for path, (position, _) in found.items()}
+    return _agreed(
+        positions,
+        matching(name, positions, paths),
+        lambda one, other, path: (
+            f"`{name}` must put each layer into one group. Received: {one!r} "
+            f"in group {positions[one] + 1} and {other!r} in group "
+            f"{positions[other] + 1}, which both cover {path!r}; narrow one of them"
+        ),
+    )

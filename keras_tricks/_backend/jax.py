@@ -1,7 +1,8 @@
 """JAX's side of the backend door."""
 
+import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import jax.numpy as jnp
@@ -122,11 +123,18 @@ def update_if(
 
     What else it moves is moved in any case if `always`.
     """
-    before = [variable.value for variable in variables]
-    update()
-    # Not `lax.cond`, which copies: a selection is fused into the update.
-    for variable, value in zip(variables, before, strict=True):
-        variable.assign(jnp.where(condition, variable.value, value))
+    # Not `lax.cond`, which copies. And at each assignment, not at the end: so a weight
+    # is computed from the slots as they are stored, and no old one must be kept beside.
+    with ExitStack() as selections:
+        for variable in variables:
+            assign = functools.partial(_assign_if, condition, variable, variable.assign)
+            selections.enter_context(_own.attributes(variable, assign=assign))
+        update()
+
+
+def _assign_if(condition: Any, variable: Any, assign: Any, value: Any) -> Any:
+    value = keras.ops.convert_to_tensor(value, variable.dtype)
+    return assign(jnp.where(condition, value, variable.value))
 
 
 def train_function_of(model: Any, train_step: Callable[..., Any]) -> Any:

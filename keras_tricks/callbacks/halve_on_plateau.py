@@ -1,6 +1,5 @@
 """Halve on plateau: the rate follows the validation loss down."""
 
-import difflib
 import math
 import re
 import warnings
@@ -8,17 +7,11 @@ from typing import Any
 
 from keras_tricks import _arguments, _backend
 from keras_tricks._errors import NoEffectWarning
-from keras_tricks.callbacks import _best_weights
+from keras_tricks.callbacks import _best_weights, _monitor
 from keras_tricks.callbacks._best_weights import BestWeights
 from keras_tricks.callbacks._plateau import Plateau
 from keras_tricks.callbacks._resumable import Resumable
 from keras_tricks.schedules import _rates
-
-# Metrics that are better when higher, by the words in Keras's names for them.
-_HIGHER = re.compile(
-    "acc|auc|precision|recall|f1|fbeta|io_?u|similarity|correlation|sensitivity"
-    "|specificity|r2"
-)
 
 
 class HalveOnPlateau(Resumable):
@@ -111,10 +104,7 @@ class HalveOnPlateau(Resumable):
 
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
-        loss = self.monitor.endswith("loss")
-        higher = self.mode == "max" or (
-            self.mode == "auto" and not loss and bool(_HIGHER.search(self.monitor))
-        )
+        higher = _monitor.higher_is_better(self.monitor, self.mode)
         self._plateau = Plateau(self.patience, self.cooldown, self.min_delta, higher)
         self._untrained_loss = self._exploded_loss = self._lowest_loss = math.inf
         self._observed = self._warned = self._pending = False
@@ -261,13 +251,9 @@ class HalveOnPlateau(Resumable):
         if self._observed or self._warned or (expected and logs and not validated):
             return
         self._warned = True
-        near = difflib.get_close_matches(self.monitor, list(logs), 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        seen = f" Received: {sorted(logs)}." if logs else ""
-        need = " Pass `validation_data` to `fit`." if expected and not near else ""
         warnings.warn(
-            f"HalveOnPlateau has no effect: the logs have no {self.monitor!r}.{seen}"
-            f"{hint}{need}",
+            "HalveOnPlateau has no effect: "
+            f"{_monitor.explain_missing(self.monitor, logs)}",
             NoEffectWarning,
             stacklevel=2,
         )

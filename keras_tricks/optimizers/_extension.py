@@ -49,6 +49,15 @@ class Extension(Optimizer):
         config["config"] = super(front, self).get_config()  # type: ignore[arg-type]
         return config
 
+    def _built_on(self, variables: Any) -> Any:
+        """The variables that `apply` was given, as a list; builds on the first ones."""
+        if variables is None:
+            return None
+        variables = list(variables)
+        if not self.built:
+            self.build(variables)
+        return variables
+
     def _add_own_variable(
         self, shape: Any, initializer: Any, name: str, dtype: str = "float32"
     ) -> Any:

@@ -110,10 +110,7 @@ class AutoClip(Extension):
         return int(ops.convert_to_numpy(self._skipped.value)) if self.built else 0
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        if trainable_variables is not None:
-            trainable_variables = list(trainable_variables)
-            if not self.built:
-                self.build(trainable_variables)
+        trainable_variables = self._built_on(trainable_variables)
         grads = list(grads)
         update = functools.partial(super().apply, grads, trainable_variables)
         if not self.built or all(gradient is None for gradient in grads):

@@ -162,10 +162,7 @@ class LayerwiseLearningRate(Extension):
             self.__dict__["multipliers"] = {**own, pattern: value}
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        if trainable_variables is not None:
-            trainable_variables = list(trainable_variables)
-            if not self.built:
-                self.build(trainable_variables)
+        trainable_variables = self._built_on(trainable_variables)
         variables = trainable_variables or self._trainable_variables
         if not self.built or len(grads) != len(variables):
             # Keras has the right words for it.

@@ -2,14 +2,14 @@
 
     KERAS_BACKEND=jax python tests/benchmarks/swats_cost.py
 
-All sides train the same network on the same batches in `fit`, in turn; the medians of
-the repetitions are compared, and the compilation is over before. No claim: a price.
+All sides train the same network on the same batches in `fit`, in turn, and the times of
+one round are compared; the compilation is over before. No claim: a price.
 """
 
 import argparse
-import statistics
-import time
+import functools
 
+import interleaved
 import keras
 import numpy as np
 
@@ -34,8 +34,8 @@ def model(optimizer, width):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=128)
     arguments = parser.parse_args()
@@ -44,22 +44,15 @@ def main():
     x = random.normal(size=(rows, 64)).astype("float32")
     y = random.integers(0, 10, rows)
     models = {side: model(make(), arguments.width) for side, make in SIDES.items()}
-    seconds = {side: [] for side in SIDES}
-    for repetition in range(-1, arguments.repetitions):
-        for side, net in models.items():
-            start = time.perf_counter()
-            net.fit(x, y, batch_size=arguments.batch_size, verbose=0)
-            if repetition >= 0:
-                seconds[side].append(time.perf_counter() - start)
+    ways = {
+        side: functools.partial(net.fit, x, y, arguments.batch_size, verbose=0)
+        for side, net in models.items()
+    }
+    taken = interleaved.seconds(ways, arguments.rounds)
     assert models["SWATS as Adam"].optimizer.switched_at is None
     assert models["SWATS as SGD"].optimizer.switched_at is not None
-    plain = statistics.median(seconds["Adam"])
-    low, _, high = statistics.quantiles(seconds["Adam"], n=4)
     print(f"backend {keras.backend.backend()}, {arguments}")
-    print(f"Adam's step {1e3 * plain / arguments.steps:.3f} ms")
-    print(f"  its quartiles {low / plain:.2f} to {high / plain:.2f}")
-    for side, values in seconds.items():
-        print(f"  {side:15} {statistics.median(values) / plain:.3f}")
+    print(*interleaved.table(taken, "Adam"), sep="\n")
 
 
 if __name__ == "__main__":
