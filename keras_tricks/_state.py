@@ -59,8 +59,10 @@ def write_copies(path: Path, copies: Copies) -> None:
     _atomic.write(path, fill)
 
 
-def read_copies(path: Path, variables: Any) -> Copies:
+def read_copies(path: Path, variables: Any, *, beginning: bool = False) -> Copies:
     """Reads what `write_copies` wrote for the same variables.
+
+    With `beginning` there may be more of them in the file.
 
     Raises:
         ValueError: If the file is damaged, or does not fit the variables.
@@ -70,7 +72,10 @@ def read_copies(path: Path, variables: Any) -> Copies:
     sizes = {str(index): value.nbytes for index, (_, value) in enumerate(copies)}
     try:
         with zipfile.ZipFile(path) as archive:
-            if {item.filename: item.file_size for item in archive.infolist()} != sizes:
+            held = {item.filename: item.file_size for item in archive.infolist()}
+            if beginning:
+                held = {name: size for name, size in held.items() if name in sizes}
+            if held != sizes:
                 raise ValueError("its arrays are not those of the model")
             return [
                 (variable, _from_bytes(archive.read(str(index)), value))

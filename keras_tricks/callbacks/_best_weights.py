@@ -13,6 +13,8 @@ _KEPT = ("iteration", "learning_rate", "multipliers", "dynamic_scale", "step_cou
 class BestWeights:
     """A copy of the model's variables and optimizer slots, and the epoch it is from.
 
+    After a change of the optimizer the slots are those that the new one began with.
+
     Args:
         model: Compiled model, built.
         epoch: Integer, -1 for the untrained model.
@@ -28,23 +30,32 @@ class BestWeights:
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         self.model = model
+        # How many optimizers came before this one.
+        self.changes = 0
         self.keep(epoch)
-
-    def _variables(self) -> list[Any]:
-        slots = self.model.optimizer.variables
-        return [
-            *self.model.variables,
-            *(variable for variable in slots if variable.name not in _KEPT),
-        ]
 
     def keep(self, epoch: int) -> None:
         """Takes the model as it is now for the best."""
         self.epoch = epoch
-        self.copies = _state.copy_variables(self._variables())
+        self._weights = _state.copy_variables(self.model.variables)
+        self._keep_slots()
+
+    def _keep_slots(self) -> None:
+        self._optimizer = self.model.optimizer
+        self._slots = _state.copy_variables(self._slot_variables())
+
+    def _slot_variables(self) -> list[Any]:
+        return [v for v in self.model.optimizer.variables if v.name not in _KEPT]
+
+    def notice_optimizer(self) -> None:
+        """To be called before a step: a new optimizer's slots are still as it began."""
+        if self.model.optimizer is not self._optimizer:
+            self.changes += 1
+            self._keep_slots()
 
     def give_back(self) -> None:
         """Makes the model the best again."""
-        _state.assign_variables(self.copies)
+        _state.assign_variables([*self._weights, *self._slots])
 
     def describe(self) -> str:
         """Where the weights are from, counted as Keras prints epochs."""
@@ -52,23 +63,36 @@ class BestWeights:
 
     def save(self, state_path: Path) -> None:
         """Writes the copy beside the state file, unless it is there already."""
-        path = _path(state_path, self.epoch)
+        path = _path(state_path, self.epoch, self.changes)
         if not path.exists():
-            _state.write_copies(path, self.copies)
+            _state.write_copies(path, [*self._weights, *self._slots])
 
-    def load(self, state_path: Path, epoch: int) -> None:
-        """Reads the copy that an earlier process saved."""
-        self.copies = _state.read_copies(_path(state_path, epoch), self._variables())
-        self.epoch = epoch
+    def load(
+        self, state_path: Path, epoch: int, changes: int, *, changed: bool
+    ) -> None:
+        """Reads the copy that an earlier process saved.
+
+        Where the optimizer has `changed` since, the slots are those it has now.
+        """
+        weights, slots = self.model.variables, self._slot_variables()
+        path = _path(state_path, epoch, changes)
+        if changed:
+            self._weights = _state.read_copies(path, weights, beginning=True)
+            self._keep_slots()
+        else:
+            copies = _state.read_copies(path, [*weights, *slots])
+            self._weights, self._slots = copies[: len(weights)], copies[len(weights) :]
+        self.epoch, self.changes = epoch, changes + changed
 
 
-def remove_all_but(state_path: Path, epochs: set[int]) -> None:
-    """Deletes the copies that no state refers to any more."""
-    kept = {_path(state_path, epoch) for epoch in epochs}
+def remove_all_but(state_path: Path, kept: set[tuple[int, int]]) -> None:
+    """Deletes the copies that no state refers to, by epoch and changes."""
+    paths = {_path(state_path, *key) for key in kept}
     for path in state_path.parent.glob(f"{state_path.stem}.best*.zip"):
-        if path not in kept:
+        if path not in paths:
             path.unlink(missing_ok=True)
 
 
-def _path(state_path: Path, epoch: int) -> Path:
-    return state_path.with_name(f"{state_path.stem}.best{epoch + 1}.zip")
+def _path(state_path: Path, epoch: int, changes: int) -> Path:
+    suffix = f".{changes}" if changes else ""
+    return state_path.with_name(f"{state_path.stem}.best{epoch + 1}{suffix}.zip")

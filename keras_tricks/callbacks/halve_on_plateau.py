@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_tricks import _arguments, _backend
 from keras_tricks._errors import NoEffectWarning
-from keras_tricks.callbacks import _best_weights, _monitor
+from keras_tricks.callbacks import _best_weights, _monitor, _switch
 from keras_tricks.callbacks._best_weights import BestWeights
 from keras_tricks.callbacks._plateau import Plateau
 from keras_tricks.callbacks._resumable import Resumable
@@ -121,6 +121,9 @@ class HalveOnPlateau(Resumable):
         # `on_train_batch_end` would know the first loss at once, but slows all steps.
         if batch > 0:
             self._note_untrained_loss()
+        elif self._best is not None:
+            # Whoever changes the optimizer does it at the beginning of an epoch.
+            self._best.notice_optimizer()
 
     def on_test_begin(self, logs: Any = None) -> None:
         if self._pending:
@@ -152,6 +155,8 @@ class HalveOnPlateau(Resumable):
             "untrained_loss": self._untrained_loss,
             "exploded_loss": self._exploded_loss,
             "best_epoch": self._best.epoch if self._best else None,
+            "changes": self._best.changes if self._best else 0,
+            "iterations": _switch.steps(self.model.optimizer),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -159,14 +164,18 @@ class HalveOnPlateau(Resumable):
             float(state[name] + 0)  # A string would do for `float` alone.
             for name in ("best", "lowest_loss", "untrained_loss", "exploded_loss")
         )
-        waited, cooling = (
-            _arguments.integer(name, state[name], 0, 2**31)
-            for name in ("waited", "cooling")
+        waited, cooling, changes, iterations = (
+            _arguments.integer(name, state[name], 0, 2**62)
+            for name in ("waited", "cooling", "changes", "iterations")
         )
+        # The state is of the end of an epoch; SwitchOptimizer may have been here since.
+        changed = _switch.steps(self.model.optimizer) < iterations
         if self._best is not None and state["best_epoch"] is not None:
             epoch = _arguments.integer("best_epoch", state["best_epoch"], -1, 2**31)
-            self._best.load(self.path(), epoch)
-        _rates.write(self.model, _rates.checked(self.model.optimizer, state["rates"]))
+            self._best.load(self.path(), epoch, changes, changed=changed)
+        if not changed:
+            rates = _rates.checked(self.model.optimizer, state["rates"])
+            _rates.write(self.model, rates)
         self._plateau.best = best
         self._plateau.waited, self._plateau.cooling = waited, cooling
         self._lowest_loss = lowest
@@ -179,8 +188,9 @@ class HalveOnPlateau(Resumable):
             return
         self._best.save(self.path())
         super().remember(epoch)
-        kept = {state["best_epoch"] for state in self.kept_states()}
-        _best_weights.remove_all_but(self.path(), kept - {None})
+        states = [s for s in self.kept_states() if s["best_epoch"] is not None]
+        kept = {(state["best_epoch"], state["changes"]) for state in states}
+        _best_weights.remove_all_but(self.path(), kept)
 
     def _note_untrained_loss(self) -> None:
         """Reads the loss once, as early as it is known: a first epoch may explode."""

@@ -31,8 +31,7 @@ class SwitchOptimizer(Resumable):
     optimizer. In a later `fit` a callback that has switched changes nothing.
 
     Put it before callbacks that set a rate at the start of an epoch, as
-    `LearningRateScheduler` does: they set the new optimizer's then. Put it after a
-    `HalveOnPlateau` with a `backup_dir`.
+    `LearningRateScheduler` does: they set the new optimizer's then.
 
     Args:
         optimizer: Optimizer that has not trained yet; or its name or config, as

@@ -1,6 +1,7 @@
 """A training that was killed and is resumed is the training that was not."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -250,6 +251,8 @@ def resume(folder, written, **damaged):
     for suffix, (name, content) in written.items():
         (folder / name).write_bytes(damaged.get(suffix[1:], content))
     model = build("divergence")
+    # BackupAndRestore would bring the optimizer to where it was.
+    model.optimizer.iterations.assign(3 * math.ceil(len(X) / 16))
     callback = halve("divergence", str(folder))
     return model.fit(
         X, Y, initial_epoch=3, epochs=4, validation_data=(X, Y), verbose=0,
@@ -268,7 +271,7 @@ def state(**changes):
     whole = {
         "rates": [{"learning_rate": 1250.0}], "best": 1.0, "waited": 0, "cooling": 0,
         "lowest_loss": 1.0, "untrained_loss": 1.0, "exploded_loss": 1.0,
-        "best_epoch": -1,
+        "best_epoch": -1, "changes": 0, "iterations": 0,
     }  # fmt: skip
     return json.dumps({"version": 1, "states": {"3": {**whole, **changes}}}).encode()
 
@@ -299,6 +302,8 @@ WRONG = {
     "best is a word": state(best="low"),
     "waited is a word": state(waited="long"),
     "cooling is a list": state(cooling=[1]),
+    "changes are a word": state(changes="../../3"),
+    "iterations are None": state(iterations=None),
     "lowest loss is None": state(lowest_loss=None),
     "best epoch is a word": state(best_epoch="../../3"),
     "deeply nested": b"[" * 200_000,

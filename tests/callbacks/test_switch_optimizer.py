@@ -1,4 +1,5 @@
 import json
+import math
 import os
 
 import keras
@@ -366,6 +367,41 @@ def test_plateau_callbacks_reduce_the_rate_of_the_new_optimizer(halve, order):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.025)
 
 
+class SpoilMomenta(keras.callbacks.Callback):
+    """Makes the weights and slots of the last step of an epoch infinite."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            for variable in self.model.optimizer.variables:
+                if "momentum" in variable.path:
+                    variable.assign(np.full(variable.shape, np.inf))
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["switch first", "halving first"])
+def test_a_divergence_after_the_switch_goes_back_to_a_fresh_new_optimizer(order):
+    model = build(Adam(0.01))
+    # Epoch 1 is the best, with Adam; epoch 3 diverges, with SGD.
+    script = Script([2.0, 1.0, 1.5, math.inf, 1.0])
+    halve = kt.callbacks.HalveOnPlateau(
+        "scripted", patience=9, on_divergence="rollback"
+    )
+    weights = []
+    keep = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: weights.append(model.get_weights())
+    )
+    both = [SwitchOptimizer(SGD(0.1, momentum=0.9), epoch=2), halve][::order]
+    fit(model, 4, SpoilMomenta(3), script, *both, keep)
+    assert_close(weights[3], weights[1])
+    slots = [v for v in model.optimizer.variables if "momentum" in v.path]
+    assert slots
+    assert all(not keras.ops.any(slot.value) for slot in slots)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.05)
+
+
 def test_two_switches_follow_each_other():
     model = build(Adam(0.01))
     first, second = SwitchOptimizer("rmsprop", epoch=1), SwitchOptimizer("sgd", epoch=3)
@@ -709,6 +745,44 @@ def test_it_may_be_killed_at_any_time(tmp_path, whole, pair, moment, backup_firs
     for kill in KILLS:
         run = resumed(tmp_path, pair, moment, backup_first, kill)
         assert_same(whole(pair, moment), run)
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [
+        (3, "begin"),
+        *(pytest.param(kill, marks=SLOW) for kill in KILLS if kill != (3, "begin")),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("order", [1, -1], ids=["switch first", "halving first"])
+def test_halving_resumes_across_the_switch(tmp_path, order, kill):
+    def run(folder, *more):
+        halve = kt.callbacks.HalveOnPlateau(
+            "val_scripted",
+            patience=1,
+            on_divergence="rollback",
+            backup_dir=folder,
+        )
+        backup = [] if folder is None else [BackupAndRestore(folder)]
+        return training(
+            "Adam to SGD",
+            MOMENTS["epoch"],
+            lambda switch: [*[switch, halve][::order], *backup, *more],
+            folder,
+        )
+
+    folder = str(tmp_path / "backup")
+    with pytest.raises(RuntimeError, match="killed"):
+        run(folder, Kill(*kill))
+    whole, resumed = run(None), run(folder)
+    assert_same(whole, resumed)
+    # 0.02 was halved once before the switch, and 0.1 never after it.
+    rates = [0.02, 0.02, 0.02, 0.1, 0.1, 0.1]
+    assert whole[0]["learning_rate"] == pytest.approx(rates)
+    assert resumed[0]["learning_rate"] == pytest.approx(
+        rates[-len(resumed[0]["loss"]) :]
+    )
 
 
 @pytest.mark.slow
