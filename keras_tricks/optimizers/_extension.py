@@ -6,10 +6,13 @@ and the class of the optimizer given. So Keras's own code runs with all that it 
 that knows AdamW knows the extension too. Extensions stack.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
 from keras.optimizers import LossScaleOptimizer, MultiOptimizer, Optimizer
+
+from keras_tricks.optimizers import _multipliers
 
 
 class Extension(Optimizer):
@@ -58,6 +61,33 @@ class Extension(Optimizer):
             self.build(variables)
         return variables
 
+    def _values_of(
+        self, front: type, variables: Any, resolve: Callable[[Any], list[float]]
+    ) -> list[float]:
+        """A number for each variable: as saved for them, or else as resolved.
+
+        Saved numbers need no names, which may change on save and load.
+        """
+        shapes = [list(variable.shape) for variable in variables]
+        saved = self._saved().get(front)
+        if saved is not None and saved["shapes"] == shapes:
+            return list(saved["multipliers"])
+        return resolve(variables)
+
+    def _resolved_config(
+        self, front: type, values: Callable[[], list[float]]
+    ) -> dict[str, Any]:
+        """The entry of `get_config` that brings `_values_of` its numbers back."""
+        if self.built:
+            shapes = [list(variable.shape) for variable in self._trainable_variables]
+            return {"resolved": {"multipliers": values(), "shapes": shapes}}
+        saved = self._saved().get(front)
+        return {"resolved": saved} if saved else {}
+
+    def _saved(self) -> dict[type, Any]:
+        found: dict[type, Any] = self.__dict__.get("_resolved", {})
+        return found
+
     def _add_own_variable(
         self, shape: Any, initializer: Any, name: str, dtype: str = "float32"
     ) -> Any:
@@ -74,7 +104,12 @@ class Extension(Optimizer):
         inner = keras.saving.deserialize_keras_object(
             config["optimizer"], custom_objects=custom_objects
         )
-        return cls._front(**{**config, "optimizer": inner})
+        arguments = {**config, "optimizer": inner}
+        resolved = arguments.pop("resolved", None)
+        optimizer = cls._front(**arguments)
+        saved = {**optimizer._saved(), cls._front: _multipliers.checked(resolved)}
+        vars(optimizer)["_resolved"] = saved
+        return optimizer
 
 
 def _check(name: str, front: Any, optimizer: Any) -> None:

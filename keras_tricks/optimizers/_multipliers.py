@@ -1,7 +1,8 @@
 """From patterns and layer classes to one multiplier for each variable."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from keras_tricks import _arguments, _patterns
@@ -79,24 +80,23 @@ def checked(resolved: Any) -> Any:
         problem = f"{len(values)} multipliers for {len(shapes)} variables"
     except (TypeError, KeyError, ValueError) as error:
         problem = repr(error)
-    raise ValueError(
-        "`resolved` must be what LayerwiseLearningRate.get_config gave. Received: "
-        f"{problem}"
-    )
+    raise ValueError(f"`resolved` must be what `get_config` gave. Received: {problem}")
 
 
-def covered(pattern: str, variables: Any, model: Any) -> list[bool]:
-    """Whether the pattern covers each variable.
+def covered(
+    name: str, patterns: Iterable[str], variables: Any, model: Any
+) -> list[bool]:
+    """Whether one of the patterns covers each variable.
 
     Raises:
-        TypeError: If the pattern is not a string.
-        ValueError: If it is not a regular expression, or covers no variable.
+        TypeError: If a pattern is not a string.
+        ValueError: If one is not a regular expression, or covers no variable.
     """
     paths, layers = _places(variables, model)
     known = [path for own in paths for path in own]
     # First among all layers, whose names make the better hint.
-    _patterns.matching("pattern", [pattern], [*layers, *known])
-    hit = set(_patterns.matching("pattern", [pattern], known)[pattern])
+    _patterns.matching(name, patterns, [*layers, *known])
+    hit = set(chain(*_patterns.matching(name, patterns, known).values()))
     return [not hit.isdisjoint(own) for own in paths]
 
 

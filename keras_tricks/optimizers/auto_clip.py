@@ -1,12 +1,14 @@
 """AutoClip: gradients are clipped to what their own history calls normal."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_tricks import _arguments, _backend
+from keras_tricks import _arguments, _backend, _owner, _patterns
+from keras_tricks.optimizers import _multipliers
 from keras_tricks.optimizers._extension import Extension
 
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -43,11 +45,14 @@ class AutoClip(Extension):
         clipping: Float above 0, for "adaptive". Defaults to 0.01, as in the paper.
         epsilon: Float above 0, for "adaptive": the least norm that weights count with,
             so that those that start at zero can move. Defaults to 1e-3.
+        exclude: String or list of strings, for "adaptive": patterns of layers that are
+            not clipped; the paper leaves out the last layer. Defaults to None: none.
 
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of its range, or the optimizer clips already
-            or cannot be extended.
+            or cannot be extended; once the model is known, if a pattern of `exclude`
+            names no layer of it.
 
     Example:
     >>> import keras, keras_tricks as kt
@@ -74,12 +79,19 @@ class AutoClip(Extension):
         mode: str = "percentile",
         clipping: float = 0.01,
         epsilon: float = 1e-3,
+        exclude: str | Iterable[str] | None = None,
     ) -> None:
         _arguments.within("percentile", percentile, 0, 100)
         _arguments.positive_integer("window", window)
         _arguments.one_of("mode", mode, ("percentile", "adaptive"))
         _arguments.positive("clipping", clipping)
         _arguments.positive("epsilon", epsilon)
+        if exclude is not None and mode != "adaptive":
+            raise ValueError(
+                "`exclude` must be None with mode='percentile', whose norm is that of "
+                f"all gradients. Received: exclude={exclude!r}"
+            )
+        _patterns.compiled("exclude", _listed(exclude))
         for name in _CLIPS:
             if getattr(optimizer, name) is not None:
                 raise ValueError(
@@ -93,16 +105,25 @@ class AutoClip(Extension):
             mode=mode,
             clipping=clipping,
             clip_epsilon=epsilon,
+            exclude=exclude,
         )
 
     def build(self, variables: Any) -> None:
         if self.built:
             return
         super().build(variables)
+        # 1 for each variable that is clipped, 0 for others.
+        self.__dict__["_clips"] = self._values_of(AutoClip, variables, self._clips_of)
         self._skipped = self._add_own_variable((), "zeros", "skipped_updates", "int32")
         if self.mode == "percentile":
             self._norms = self._add_own_variable((self.window,), "zeros", "norms")
             self._recorded = self._add_own_variable((), "zeros", "recorded", "int32")
+
+    def _clips_of(self, variables: Any) -> list[float]:
+        patterns = _listed(self.exclude)
+        model = _owner.model_of(variables, self) if patterns else None
+        out = _multipliers.covered("exclude", patterns, variables, model)
+        return [float(not covered) for covered in out]
 
     @property
     def skipped_updates(self) -> int:
@@ -133,7 +154,13 @@ class AutoClip(Extension):
     def _clip_gradients(self, grads: Any) -> Any:
         if self.mode == "adaptive":
             pairs = zip(grads, self.__dict__["_clipped"], strict=True)
-            return [self._clip_units(_backend.dense(g), v) for g, v in pairs]
+            clips = self.__dict__["_clips"]
+            return [
+                self._clip_units(_backend.dense(gradient), variable)
+                if clips[self._get_variable_index(variable)]
+                else gradient
+                for gradient, variable in pairs
+            ]
         norm = _backend.global_norm(grads)
         threshold = self._record(norm)
         scale = ops.where(norm > threshold, threshold / ops.maximum(norm, 1e-30), 1.0)
@@ -170,7 +197,13 @@ class AutoClip(Extension):
             "mode": self.mode,
             "clipping": self.clipping,
             "epsilon": self.clip_epsilon,
+            "exclude": self.exclude if self.exclude is None else _listed(self.exclude),
+            **self._resolved_config(AutoClip, lambda: self.__dict__["_clips"]),
         }
+
+
+def _listed(patterns: Any) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns or ())
 
 
 def _percentile(values: Any, count: Any, q: float) -> Any:

@@ -84,7 +84,6 @@ class LayerwiseLearningRate(Extension):
             multipliers=multipliers,
             default=default,
             by_type=by_type,
-            _resolved=None,
             _decay_multiplier=None,
         )
 
@@ -92,7 +91,7 @@ class LayerwiseLearningRate(Extension):
         if self.built:
             return
         super().build(variables)
-        values = self._resolve(variables)
+        values = self._values_of(LayerwiseLearningRate, variables, self._multipliers_of)
         self.__dict__["_slots"] = _slots.by_variable(self, variables)
         settings = [self._iterations, self._learning_rate, *self._own_variables()]
         self.__dict__["_shared"] = _slots.shared(self, settings)
@@ -103,11 +102,7 @@ class LayerwiseLearningRate(Extension):
             "multipliers",
         )
 
-    def _resolve(self, variables: Any) -> list[float]:
-        shapes = [list(variable.shape) for variable in variables]
-        saved = self.__dict__["_resolved"]
-        if saved is not None and saved["shapes"] == shapes:
-            return list(saved["multipliers"])
+    def _multipliers_of(self, variables: Any) -> list[float]:
         return _multipliers.resolve(
             variables,
             _owner.model_of(variables, self),
@@ -147,7 +142,7 @@ class LayerwiseLearningRate(Extension):
         if self.built:
             variables = self._trainable_variables
             model = _owner.model_of(variables, self)
-            covered = _multipliers.covered(pattern, variables, model)
+            covered = _multipliers.covered("pattern", [pattern], variables, model)
             # On JAX the values of an epoch live in the training step.
             _backend.sync_state(model)
             values = ops.convert_to_numpy(self._multipliers.value)
@@ -245,24 +240,12 @@ class LayerwiseLearningRate(Extension):
             _backend.update_if(multiplier > 0, update, [*some, *held], bool(shared))
 
     def get_config(self) -> dict[str, Any]:
-        config = {
+        return {
             "optimizer": self._inner_config(LayerwiseLearningRate),
             "multipliers": self.multipliers,
             "default": self.default,
             "by_type": self.by_type and _multipliers.by_name(self.by_type),
+            **self._resolved_config(
+                LayerwiseLearningRate, lambda: self.current_multipliers
+            ),
         }
-        if self.built:
-            shapes = [list(variable.shape) for variable in self._trainable_variables]
-            values = self.current_multipliers
-            config["resolved"] = {"multipliers": values, "shapes": shapes}
-        elif self.__dict__["_resolved"]:
-            config["resolved"] = self.__dict__["_resolved"]
-        return config
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        config = dict(config)
-        resolved = config.pop("resolved", None)
-        optimizer = super().from_config(config, custom_objects)
-        vars(optimizer)["_resolved"] = _multipliers.checked(resolved)
-        return optimizer

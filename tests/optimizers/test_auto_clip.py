@@ -124,6 +124,35 @@ def test_adaptive_clipping_holds_each_unit_to_a_share_of_its_weights():
     np.testing.assert_allclose(moved[1], [0.03, 0.04], rtol=1e-4)
 
 
+def test_adaptive_clipping_leaves_excluded_layers_alone(tmp_path):
+    model = network()
+    clip = {"mode": "adaptive", "clipping": 1e-6, "exclude": "head"}
+    layerwise = LayerwiseLearningRate(optimizers.SGD(0.1), {"low": 0.5})
+    model.compile(AutoClip(layerwise, **clip), "mse")
+    before = values(model.trainable_variables)
+    model.fit(X, Y, 64, verbose=0)
+    after = values(model.trainable_variables)
+    moved = [abs(b - a).max() for a, b in zip(before, after, strict=True)]
+    assert max(moved[:-2]) < 1e-6
+    assert min(moved[-2:]) > 1e-3
+    # Under another name, the layer that was left out is still left out.
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.optimizer.current_multipliers == [0.5, 0.5, 1.0, 1.0]
+    for one in (model, again):
+        one.fit(X, Y, 64, verbose=0)
+    for one, other in zip(values(again.weights), values(model.weights), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_an_excluded_layer_that_is_not_there_is_named():
+    model = network()
+    clip = AutoClip(optimizers.SGD(0.1), mode="adaptive", exclude=["lwo"])
+    model.compile(clip, "mse")
+    with pytest.raises(ValueError, match=r"`exclude` must name .*Did you mean 'low'"):
+        clip.build(model.trainable_variables)
+
+
 @pytest.mark.parametrize("outside", [True, False])
 def test_clipping_comes_before_the_layerwise_scaling(outside):
     patterns = {"one": 0.5}
@@ -179,6 +208,12 @@ def test_loss_scaling_goes_around_it():
         ({"mode": "adaptiv"}, ValueError, "Did you mean 'adaptive'"),
         ({"clipping": 0}, ValueError, "`clipping` must be a positive number"),
         ({"epsilon": -1.0}, ValueError, "`epsilon` must be a positive number"),
+        ({"exclude": "a"}, ValueError, r"`exclude` must be None with .*exclude='a'"),
+        (
+            {"mode": "adaptive", "exclude": ["("]},
+            ValueError,
+            r"`exclude` must name layers by regular expressions. Received: '\('",
+        ),
     ],
 )
 def test_says_which_argument_is_wrong(arguments, error, text):
