@@ -155,9 +155,19 @@ def without_gradients(variables: list[Any]) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def replicas() -> int:
+def replicas(model: Any = None) -> int:
     """How many copies of the step run side by side: JAX has one program."""
     return 1
+
+
+def in_strategy() -> bool:
+    """Whether the step runs in one of several replicas, as TensorFlow has them."""
+    return False
+
+
+def outside_function() -> AbstractContextManager[None]:
+    """A block whose assignments are made now, not traced."""
+    return nullcontext()
 
 
 def global_norm(gradients: list[Any]) -> Any:

@@ -143,9 +143,21 @@ def without_gradients(variables: list[Any]) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def replicas() -> int:
+def replicas(model: Any = None) -> int:
     """How many copies of the step run side by side, each with gradients of its own."""
-    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+    strategy = model.distribute_strategy if model else tf.distribute.get_strategy()
+    return int(strategy.num_replicas_in_sync)
+
+
+def in_strategy() -> bool:
+    """Whether the step runs under a `tf.distribute` strategy."""
+    return bool(tf.distribute.has_strategy())
+
+
+def outside_function() -> AbstractContextManager[None]:
+    """A block whose assignments are made now, not traced."""
+    scope: AbstractContextManager[None] = tf.init_scope()
+    return scope
 
 
 def global_norm(gradients: list[Any]) -> Any:

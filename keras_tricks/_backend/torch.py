@@ -1,7 +1,7 @@
 """PyTorch's side of the backend door."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -156,7 +156,7 @@ def without_gradients(variables: list[Any]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def replicas() -> int:
+def replicas(model: Any = None) -> int:
     """How many copies of the step run side by side, each with gradients of its own.
 
     PyTorch averages the gradients of several processes itself.
@@ -164,11 +164,22 @@ def replicas() -> int:
     return 1
 
 
+def in_strategy() -> bool:
+    """Whether the step runs in one of several replicas, as TensorFlow has them."""
+    return False
+
+
+def outside_function() -> AbstractContextManager[None]:
+    """A block whose assignments are made now, not traced."""
+    return nullcontext()
+
+
 def global_norm(gradients: list[Any]) -> Any:
     """The norm of all gradients as one vector; missing ones count nothing."""
     present = [gradient for gradient in gradients if gradient is not None]
-    norms = torch._foreach_norm(present)
-    return torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
+    # In float32: a norm of half precision overflows at 65504.
+    norms = torch._foreach_norm(present, dtype=torch.float32)
+    return torch.linalg.vector_norm(torch.stack(norms))
 
 
 def dense(gradient: Any) -> Any:

@@ -1,15 +1,16 @@
 """A training step that leaves some layers as they are, and saves their work."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import keras
-from keras import ops
 from keras.optimizers import LossScaleOptimizer
 
-from keras_tricks import _backend
+from keras_tricks import _backend, _patterns
 from keras_tricks._backend import _own
+from keras_tricks.callbacks import _averages
 from keras_tricks.schedules import _rates
 
 # They change themselves while they are trained, by what they see.
@@ -25,7 +26,7 @@ def frozen_step(
     whatever stops a training, there is nothing to undo.
     """
     inner = model.train_step
-    changing = [layer for layer in layers if isinstance(layer, SELF_CHANGING)]
+    changing = [layer for layer in layers if _changes_itself(layer)]
     frozen = {id(variable) for variable in variables}
 
     def train_step(*state_and_data: Any) -> Any:
@@ -38,6 +39,26 @@ def frozen_step(
             return inner(*state_and_data)
 
     return train_step
+
+
+def _changes_itself(layer: Any) -> bool:
+    """Whether it may be told by `training` to leave its own statistics alone."""
+    parameters = inspect.signature(layer.call).parameters.values()
+    tells = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+    return tells and (isinstance(layer, SELF_CHANGING) or _holds_statistics(layer))
+
+
+def _holds_statistics(layer: Any) -> bool:
+    """Whether a layer of the user's own holds numbers that no gradient moves."""
+    if type(layer).__module__.startswith("keras."):
+        return False
+    below = {id(v) for c in _patterns.children(layer) for v in c.variables}
+    return any(
+        not variable.trainable
+        and id(variable) not in below
+        and keras.backend.is_float_dtype(variable.dtype)
+        for variable in layer.variables
+    )
 
 
 def _in_inference(layer: Any) -> AbstractContextManager[None]:
@@ -84,33 +105,11 @@ def _moving(group: Any, frozen: set[int]) -> dict[str, Any]:
     """What Keras averages after a step, without the frozen variables."""
     if not group.use_ema:
         return {}
-    kept = [pair for pair in _averages(group) if id(pair[0]) not in frozen]
+    kept = [pair for pair in _averages.of(group) if id(pair[0]) not in frozen]
     return {
         "_trainable_variables": [variable for variable, _ in kept],
         "_model_variables_moving_average": [average for _, average in kept],
     }
-
-
-def _averages(group: Any) -> list[tuple[Any, Any]]:
-    # No public name tells which variable an average belongs to.
-    variables, averages = (
-        group._trainable_variables,
-        group._model_variables_moving_average,
-    )
-    return list(zip(variables, averages, strict=True))
-
-
-def settle_averages(optimizer: Any, variables: Sequence[Any]) -> None:
-    """Makes the averages of the variables equal to them, as they are for one at rest.
-
-    Keras writes the averages, zeros before the first step, into the model at the end.
-    """
-    frozen = {id(variable) for variable in variables}
-    for group in _rates.groups(optimizer):
-        for variable, average in _averages(group) if group.use_ema else ():
-            if id(variable) in frozen and average is not None:
-                # A copy: JAX must not share buffers.
-                average.assign(ops.convert_to_numpy(variable.value))
 
 
 def _masked(optimizer: Any, frozen: set[int]) -> AbstractContextManager[None]:

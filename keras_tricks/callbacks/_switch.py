@@ -9,6 +9,7 @@ from keras import ops
 from keras.optimizers import LossScaleOptimizer
 
 from keras_tricks import _backend, _state
+from keras_tricks.callbacks import _averages
 from keras_tricks.schedules import _rates
 
 
@@ -32,6 +33,8 @@ def switch(model: Any, optimizer: Any, *, finalize: bool = True) -> None:
         old.finalize_variable_values(model.trainable_variables)
         # On JAX the model would share its buffers with the averages.
         _state.assign_variables(_state.copy_variables(model.trainable_variables))
+    # A callback may write the averages before the first step, when they are zeros.
+    _averages.settle(optimizer, model.trainable_variables)
     model.optimizer = optimizer
     # What `compile` noted is saved with the model, and there is no public way to it.
     if "_compile_config" in vars(model):
@@ -75,7 +78,7 @@ def made(optimizer: Any) -> Any:
         near = difflib.get_close_matches(str(optimizer).lower(), _names(), 1)
         hint = f". Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"{expected}. Received: optimizer={optimizer!r}{hint}"
+            f"{expected}. Received: optimizer={optimizer!r} ({error}){hint}"
         ) from error
 
 

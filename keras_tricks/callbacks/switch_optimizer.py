@@ -31,7 +31,8 @@ class SwitchOptimizer(Resumable):
     optimizer. In a later `fit` a callback that has switched changes nothing.
 
     Put it before callbacks that set a rate at the start of an epoch, as
-    `LearningRateScheduler` does: they set the new optimizer's then.
+    `LearningRateScheduler` does: they set the new optimizer's then. Put it after
+    `SwapEMAWeights`, which must swap with the old optimizer.
 
     Args:
         optimizer: Optimizer that has not trained yet; or its name or config, as

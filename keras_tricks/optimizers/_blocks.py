@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_tricks import _patterns
+from keras_tricks.optimizers import _kinds
 
 # A number at the end of a word, as in `block3_conv1` or `block2a_bn`; not `conv2d`.
 _NUMBER = re.compile(r"\d+(?!(?<=conv\d)d)[a-z]?(?=[_.\-]|$)")
@@ -55,7 +56,7 @@ class Parts:
                 self._look_into(child, f"{path}/")
             elif series:
                 self.units[path] = Unit(path, child, kernels, path)
-            elif isinstance(child, keras.Model) and not own_weights(child):
+            elif _is_open(child):
                 self._look_into(child, f"{path}/")
             else:
                 self.units[path] = Unit(path, child, kernels)
@@ -105,10 +106,19 @@ def _inside(name: str, beginning: str) -> bool:
 
 
 def _is_container(layer: Any) -> bool:
+    if isinstance(layer, keras.layers.Wrapper):
+        return _is_container(layer.layer)
     if isinstance(layer, keras.Model):
         return True
     own = type(layer).__module__.startswith("keras.")
     return not own and any(c.trainable_variables for c in _patterns.children(layer))
+
+
+def _is_open(layer: Any) -> bool:
+    """Whether the levels of a container, or of the one in a wrapper, are its own."""
+    if isinstance(layer, keras.layers.Wrapper):
+        return _is_open(layer.layer)
+    return isinstance(layer, keras.Model) and not own_weights(layer)
 
 
 def _is_block(layer: Any) -> bool:
@@ -145,4 +155,6 @@ def _kernels(layer: Any) -> int:
     if _is_container(layer):
         inside = sum(map(_kernels, _patterns.children(layer)))
         return inside + sum(len(v.shape) > 1 for v in own_weights(layer))
+    if isinstance(layer, _kinds.SCALES):
+        return 0
     return int(any(len(v.shape) > 1 for v in layer.trainable_variables))

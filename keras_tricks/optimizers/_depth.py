@@ -31,6 +31,11 @@ def multipliers(
             f"`model` must be built. Received: model {model.name!r}, not built; begin "
             "it with keras.Input, or call it on a batch first"
         )
+    if not model.trainable_variables:
+        raise ValueError(
+            f"`model` must have weights to train. Received: model {model.name!r}, "
+            "without any; set `trainable = True` on what is to learn"
+        )
     if groups is not None:
         return _by_groups(model, groups, of_distance)
     found = distances(model)

@@ -7,11 +7,13 @@ that knows AdamW knows the extension too. Extensions stack.
 """
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import keras
 from keras.optimizers import LossScaleOptimizer, MultiOptimizer, Optimizer
 
+from keras_tricks import _backend, _owner
 from keras_tricks.optimizers import _multipliers
 
 
@@ -37,12 +39,18 @@ class Extension(Optimizer):
         _check(cls.__name__, cls, optimizer)
         return object.__new__(_combined(cls._front, type(optimizer)))
 
+    def __reduce__(self) -> Any:
+        # The class was made on the spot, so pickle cannot find it by its name.
+        unpickle, arguments = super().__reduce__()
+        return getattr(self._front, unpickle.__name__), arguments
+
     def _extend(self, front: type, optimizer: Any) -> None:
         inner = vars(optimizer)
         own = self.__dict__
         own.update(inner)
-        # Not by attribute: Keras and TensorFlow would replace the dict by their own.
-        own["_extended"] = {**inner.get("_extended", {}), front: optimizer}
+        # Not as a dict, whose values Keras would save a second time.
+        extended = {**inner.get("_extended", {}), front: optimizer}
+        own["_extended"] = MappingProxyType(extended)
         inner["_taken"] = front.__name__
 
     def _inner_config(self, front: type) -> dict[str, Any]:
@@ -54,33 +62,64 @@ class Extension(Optimizer):
 
     def _built_on(self, variables: Any) -> Any:
         """The variables that `apply` was given, as a list; builds on the first ones."""
+        if _backend.in_strategy():
+            raise ValueError(
+                f"{self._front.__name__} works on one device only. Received: a step "
+                "inside a `tf.distribute` strategy; train without the strategy"
+            )
         if variables is None:
             return None
         variables = list(variables)
         if not self.built:
-            self.build(variables)
+            # What `build` assigns inside a tf.function would be lost.
+            with _backend.outside_function():
+                self.build(variables)
         return variables
 
+    def _refuse_taken(self, name: str) -> None:
+        """Says that another extension has taken this optimizer's variables over."""
+        if taken := vars(self).get("_taken"):
+            raise ValueError(
+                f"`{name}` must be asked of the outer optimizer. Received: a call on "
+                f"the {self._front.__name__} that is part of a {taken}; call it on "
+                f"the {taken}"
+            )
+
     def _values_of(
-        self, front: type, variables: Any, resolve: Callable[[Any], list[float]]
+        self,
+        front: type,
+        variables: Any,
+        given: Any,
+        resolve: Callable[[Any, Any], list[float]],
     ) -> list[float]:
         """A number for each variable: as saved for them, or else as resolved.
 
-        Saved numbers need no names, which may change on save and load.
+        Saved numbers may be others than those `given` at first, but a changed
+        configuration, or another model, has them resolved anew.
         """
-        shapes = [list(variable.shape) for variable in variables]
+        models = _owner.models_of(variables, self) or [None]
+        places = _multipliers.places(variables, models[0])
+        self.__dict__.setdefault("_places", {})[front] = places
         saved = self._saved().get(front)
-        if saved is not None and saved["shapes"] == shapes:
+        if saved and saved["places"] == places and saved["given"] == given:
             return list(saved["multipliers"])
-        return resolve(variables)
+        # In a training loop of one's own, patterns may be those of an outer model.
+        errors = []
+        for model in models:
+            try:
+                return resolve(variables, model)
+            except ValueError as error:
+                errors.append(error)
+        raise errors[0]
 
     def _resolved_config(
-        self, front: type, values: Callable[[], list[float]]
+        self, front: type, given: Any, values: Callable[[], list[float]]
     ) -> dict[str, Any]:
         """The entry of `get_config` that brings `_values_of` its numbers back."""
         if self.built:
-            shapes = [list(variable.shape) for variable in self._trainable_variables]
-            return {"resolved": {"multipliers": values(), "shapes": shapes}}
+            places = self.__dict__["_places"][front]
+            made = {"multipliers": values(), "places": places, "given": given}
+            return {"resolved": made}
         saved = self._saved().get(front)
         return {"resolved": saved} if saved else {}
 

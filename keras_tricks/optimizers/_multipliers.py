@@ -1,11 +1,16 @@
 """From patterns and layer classes to one multiplier for each variable."""
 
 import difflib
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
 from keras_tricks import _arguments, _patterns
+from keras_tricks._errors import NoEffectWarning
+
+_NUMBERS = re.compile(r"_\d+(?=/|$)")
 
 
 def check(multipliers: Any, by_type: Any) -> None:
@@ -48,6 +53,7 @@ def resolve(
     known = [*layers, *(path for own in paths for path in own)]
     named = _patterns.values("multipliers", multipliers or {}, known)
     typed = _typed(layers, by_type or {})
+    _warn_without_effect(multipliers or {}, known, paths)
     return [
         _one("multipliers", variable, own, named)
         if any(path in named for path in own)
@@ -56,6 +62,31 @@ def resolve(
         else float(default)
         for variable, own in zip(variables, paths, strict=True)
     ]
+
+
+def _warn_without_effect(
+    multipliers: Mapping[str, float], known: list[str], paths: list[list[str]]
+) -> None:
+    trained = {path for own in paths for path in own}
+    for pattern, covered in _patterns.matching(
+        "multipliers", multipliers, known
+    ).items():
+        if trained.isdisjoint(covered):
+            warnings.warn(
+                f"LayerwiseLearningRate has no effect on {pattern!r}: the layers that "
+                "it names have no trainable weights (a frozen layer?).",
+                NoEffectWarning,
+                stacklevel=2,
+            )
+
+
+def places(variables: Any, model: Any) -> list[str]:
+    """Where each variable is, but for the numbers that Keras gives automatically.
+
+    By this a saved list of numbers, one for each variable, is recognised.
+    """
+    paths, _ = _places(variables, model)
+    return [_NUMBERS.sub("", own[0]) if own else "" for own in paths]
 
 
 def by_name(by_type: Mapping[Any, float]) -> dict[str, float]:
@@ -72,12 +103,12 @@ def checked(resolved: Any) -> Any:
     if resolved is None:
         return None
     try:
-        values, shapes = resolved["multipliers"], resolved["shapes"]
+        values, places = resolved["multipliers"], resolved["places"]
         for value in values:
             _arguments.not_negative("multiplier", value)
-        if len(values) == len(shapes):
-            return {"multipliers": list(values), "shapes": [list(s) for s in shapes]}
-        problem = f"{len(values)} multipliers for {len(shapes)} variables"
+        if len(values) == len(places):
+            return {**resolved, "multipliers": list(values), "places": list(places)}
+        problem = f"{len(values)} multipliers for {len(places)} variables"
     except (TypeError, KeyError, ValueError) as error:
         problem = repr(error)
     raise ValueError(f"`resolved` must be what `get_config` gave. Received: {problem}")

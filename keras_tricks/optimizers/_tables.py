@@ -3,6 +3,9 @@
 import warnings
 from typing import Any
 
+import keras
+
+from keras_tricks import _patterns
 from keras_tricks._errors import NoEffectWarning
 
 
@@ -32,6 +35,16 @@ def check(table: Any) -> None:
                 f"{name_of(table)!r} with {given}; leave it out (`weight_decay` acts "
                 "on the rows of the batch only), or use keras.optimizers.Adam"
             )
+
+
+def tied(models: Any) -> list[Any]:
+    """The tables that also are the output layer: each row has a gradient always."""
+    return [
+        layer.embeddings
+        for model in models
+        for _, layer in _patterns.layer_paths(model)
+        if isinstance(layer, keras.layers.ReversibleEmbedding) and layer.tie_weights
+    ]
 
 
 def not_listed(table: Any, names: Any) -> ValueError:

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_tricks import _arguments, _backend, _owner, _patterns
-from keras_tricks.optimizers import _multipliers
+from keras_tricks.optimizers import _multipliers, _units
 from keras_tricks.optimizers._extension import Extension
 
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -30,8 +30,10 @@ class AutoClip(Extension):
 
     The result is the given optimizer with one thing changed. A step whose gradients
     are not all finite changes nothing at all, neither weights nor slots nor the step
-    counter, and is counted in `skipped_updates`. Around `LayerwiseLearningRate` or in
-    it, clipping comes before the scaling.
+    counter, and is counted in `skipped_updates` (inside a `LossScaleOptimizer`, which
+    leaves out such steps itself, none arrives here). Around `LayerwiseLearningRate` or
+    in it, clipping comes before the scaling; in it, gradients of frozen layers do not
+    count. It works on one device: inside a `tf.distribute` strategy it raises an error.
 
     Args:
         optimizer: A new Keras optimizer without clipping of its own, which becomes
@@ -40,8 +42,9 @@ class AutoClip(Extension):
             to 10, as in the paper.
         window: Positive integer, how many of the last norms count. Defaults to 1000;
             the paper keeps all, which no compiled step can.
-        mode: "percentile", or "adaptive": each unit's gradient (all axes but the last,
-            or a whole vector) is clipped to `clipping` times the norm of its weights.
+        mode: "percentile", or "adaptive": each unit's gradient (that of all weights
+            behind one output of a layer, or a whole vector) is clipped to `clipping`
+            times the norm of its weights.
         clipping: Float above 0, for "adaptive". Defaults to 0.01, as in the paper.
         epsilon: Float above 0, for "adaptive": the least norm that weights count with,
             so that those that start at zero can move. Defaults to 1e-3.
@@ -52,7 +55,7 @@ class AutoClip(Extension):
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of its range, or the optimizer clips already
             or cannot be extended; once the model is known, if a pattern of `exclude`
-            names no layer of it.
+            names no layer of it; on the first step inside a `tf.distribute` strategy.
 
     Example:
     >>> import keras, keras_tricks as kt
@@ -91,6 +94,8 @@ class AutoClip(Extension):
                 "`exclude` must be None with mode='percentile', whose norm is that of "
                 f"all gradients. Received: exclude={exclude!r}"
             )
+        if exclude is not None and not isinstance(exclude, str):
+            exclude = list(exclude)
         _patterns.compiled("exclude", _listed(exclude))
         for name in _CLIPS:
             if getattr(optimizer, name) is not None:
@@ -113,15 +118,19 @@ class AutoClip(Extension):
             return
         super().build(variables)
         # 1 for each variable that is clipped, 0 for others.
-        self.__dict__["_clips"] = self._values_of(AutoClip, variables, self._clips_of)
+        self.__dict__["_clips"] = self._values_of(
+            AutoClip, variables, self.exclude, self._clips_of
+        )
+        if self.mode == "adaptive":
+            model = _owner.model_of(variables, self)
+            self.__dict__["_inside"] = _units.axes(variables, model)
         self._skipped = self._add_own_variable((), "zeros", "skipped_updates", "int32")
         if self.mode == "percentile":
             self._norms = self._add_own_variable((self.window,), "zeros", "norms")
             self._recorded = self._add_own_variable((), "zeros", "recorded", "int32")
 
-    def _clips_of(self, variables: Any) -> list[float]:
+    def _clips_of(self, variables: Any, model: Any) -> list[float]:
         patterns = _listed(self.exclude)
-        model = _owner.model_of(variables, self) if patterns else None
         out = _multipliers.covered("exclude", patterns, variables, model)
         return [float(not covered) for covered in out]
 
@@ -183,11 +192,12 @@ class AutoClip(Extension):
         return _percentile(norms, count, self.percentile)
 
     def _clip_units(self, gradient: Any, variable: Any) -> Any:
-        weights = ops.cast(ops.convert_to_tensor(variable), gradient.dtype)
-        limit = self.clipping * ops.maximum(_unit_norms(weights), self.clip_epsilon)
-        norms = _unit_norms(gradient)
+        axes = self.__dict__["_inside"][self._get_variable_index(variable)]
+        weights = _unit_norms(ops.convert_to_tensor(variable), axes)
+        limit = self.clipping * ops.maximum(weights, self.clip_epsilon)
+        norms = _unit_norms(gradient, axes)
         factor = ops.where(norms > limit, limit / ops.maximum(norms, 1e-6), 1.0)
-        return gradient * factor
+        return gradient * ops.cast(factor, gradient.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -197,13 +207,15 @@ class AutoClip(Extension):
             "mode": self.mode,
             "clipping": self.clipping,
             "epsilon": self.clip_epsilon,
-            "exclude": self.exclude if self.exclude is None else _listed(self.exclude),
-            **self._resolved_config(AutoClip, lambda: self.__dict__["_clips"]),
+            "exclude": self.exclude,
+            **self._resolved_config(
+                AutoClip, self.exclude, lambda: self.__dict__["_clips"]
+            ),
         }
 
 
-def _listed(patterns: Any) -> list[str]:
-    return [patterns] if isinstance(patterns, str) else list(patterns or ())
+def _listed(patterns: str | list[str] | None) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else patterns or []
 
 
 def _percentile(values: Any, count: Any, q: float) -> Any:
@@ -219,7 +231,8 @@ def _percentile(values: Any, count: Any, q: float) -> Any:
     return lower + part * (upper - lower)
 
 
-def _unit_norms(tensor: Any) -> Any:
-    """Norms over all axes but the last, that of the units; a vector is one unit."""
-    axes = tuple(range(len(tensor.shape) - 1)) or None
-    return ops.sqrt(ops.sum(ops.square(tensor), axis=axes, keepdims=True))
+def _unit_norms(tensor: Any, axes: tuple[int, ...]) -> Any:
+    """The norms over the axes inside the units, which are kept."""
+    # Squares do not fit into 16 bits.
+    squares = ops.square(ops.cast(tensor, "float32"))
+    return ops.sqrt(ops.sum(squares, axis=axes, keepdims=True))

@@ -1,10 +1,14 @@
 """Layer-wise decay: the rate falls by a factor with each level below the head."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from keras_tricks import _arguments
 from keras_tricks.optimizers import _depth
+
+# Below it a layer hardly moves; 24 blocks at 0.75, as BEiT has them, are above.
+_STARVED = 1e-4
 
 
 def layer_decay(
@@ -19,7 +23,8 @@ def layer_decay(
     Typical: `decay` = 0.65 to 0.75 for 12 blocks, 0.8 to 0.9 for 24 or for small data.
     Costs: nothing.
     Beware: in a model without blocks each layer is a level, and many levels starve the
-        lowest ones: print the result, raise `min_scale`, or give `groups`.
+        lowest ones (InceptionV3, InceptionResNetV2, NASNet and DenseNet have 48 and
+        more): it warns; raise `min_scale`, or give `groups`.
 
     With n blocks, level i has `decay ** (n + 1 - i)`, as in BEiT and timm:
 
@@ -56,8 +61,11 @@ def layer_decay(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of its range, the model is not built, a
-            container holds weights beside its blocks, or `groups` do not put every
-            layer that can be trained into one group.
+            container holds weights beside its blocks, `groups` do not put every layer
+            that can be trained into one group, or nothing can be trained.
+
+    Warns:
+        UserWarning: If the lowest level has less than 1e-4 of the rate.
 
     Example:
     >>> import keras, keras_tricks as kt
@@ -72,6 +80,15 @@ def layer_decay(
     """
     _arguments.within("decay", decay, 0, 1, open_low=True)
     _arguments.within("min_scale", min_scale, 0, 1)
-    return _depth.multipliers(
+    found = _depth.multipliers(
         model, groups, lambda distance: max(min_scale, decay**distance)
     )
+    lowest = min(found.values())
+    if lowest < _STARVED:
+        warnings.warn(
+            f"layer_decay gives the lowest of {len(set(found.values()))} levels "
+            f"{lowest:.1e} of the rate, which freezes it in practice: raise "
+            "`min_scale` or `decay`, or give `groups`.",
+            stacklevel=2,
+        )
+    return found

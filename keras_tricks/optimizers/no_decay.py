@@ -8,16 +8,8 @@ import keras
 
 from keras_tricks import _arguments, _patterns
 from keras_tricks._errors import NoEffectWarning
+from keras_tricks.optimizers import _kinds
 from keras_tricks.optimizers._no_decay import NoDecay
-
-# Layers whose weights are positions or words: decay would pull rare ones to zero.
-_EMBEDDINGS = (keras.layers.Embedding,)
-# A scale at zero switches its feature off.
-_NORMALIZATIONS = tuple(
-    kind
-    for name, kind in vars(keras.layers).items()
-    if name.endswith("Normalization") and isinstance(kind, type)
-)
 
 
 def no_decay(
@@ -38,8 +30,9 @@ def no_decay(
         optimizer: A new Keras optimizer, which becomes part of the result.
         model: The built model that it will train.
         patterns: String or list of strings, patterns of further layers to leave out
-            with all their weights. Defaults to None: only variables with at most one
-            dimension (biases, scales), normalisation layers and embeddings.
+            with all their weights. Defaults to None: only biases and other vectors,
+            normalisation layers, PReLU, embeddings, and what transformers call
+            position embeddings and class tokens.
 
     Returns:
         An optimizer of the same class, for `model.compile`.
@@ -60,6 +53,10 @@ def no_decay(
     Reference: timm's `param_groups_weight_decay`; He et al. 2019, section 3.1,
     arXiv 1812.01187.
     """
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise TypeError(
+            f"`optimizer` must be a Keras optimizer. Received: optimizer={optimizer!r}"
+        )
     _arguments.built_model("model", model)
     by_path = dict(_patterns.layer_paths(model))
     further: dict[str, Any] = {}
@@ -70,8 +67,9 @@ def no_decay(
     def left_out(variable: Any) -> bool:
         layers = [by_path[path] for path in places[id(variable)] if path in by_path]
         return (
-            len(variable.shape) <= 1
-            or any(isinstance(x, (*_EMBEDDINGS, *_NORMALIZATIONS)) for x in layers)
+            _kinds.is_bias(variable)
+            or _kinds.is_token(variable)
+            or any(isinstance(x, (*_kinds.EMBEDDINGS, *_kinds.SCALES)) for x in layers)
             or any(path in further for path in places[id(variable)])
         )
 

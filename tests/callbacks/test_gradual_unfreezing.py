@@ -12,6 +12,7 @@ from keras.optimizers import (
 )
 
 import keras_tricks as kt
+from keras_tricks import _backend
 from keras_tricks.callbacks import HalveOnPlateau
 from keras_tricks.callbacks.gradual_unfreezing import GradualUnfreezing
 from keras_tricks.callbacks.switch_optimizer import SwitchOptimizer
@@ -419,6 +420,61 @@ def test_spectral_normalization_does_not_move_frozen_kernels():
     before = weights(body)
     fit(model, GradualUnfreezing(["body", "head"]), epochs=1)
     assert_same(weights(body), before, atol=0)
+
+
+class Statistics(layers.Layer):
+    """Counts its calls in training, as a normalization of one's own would."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(), initializer="ones")
+        self.seen = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, inputs, training=False):
+        if training:
+            self.seen.assign(self.seen + 1.0)
+        return inputs * self.scale
+
+
+def test_statistics_of_a_layer_of_ones_own_do_not_move_while_frozen():
+    own = Statistics(name="own")
+    model = keras.Sequential([keras.Input((4,)), own, layers.Dense(1, name="head")])
+    model.compile(SGD(0.01), "mse")
+    fit(model, GradualUnfreezing(["own", "head"]), epochs=1)
+    assert number(own.seen) == 0
+    fit(model, GradualUnfreezing(["own", "head"]), epochs=2)
+    assert number(own.seen) == 2
+
+
+def test_a_normalization_that_is_not_told_of_training_can_be_frozen():
+    class Plain(layers.BatchNormalization):
+        def call(self, inputs):
+            return super().call(inputs, training=False)
+
+    norm = Plain(name="norm")
+    model = keras.Sequential([keras.Input((4,)), norm, layers.Dense(1, name="head")])
+    model.compile(SGD(0.01), "mse")
+    fit(model, GradualUnfreezing(["norm", "head"]), epochs=1)
+    assert_same([number(norm.moving_mean)], [np.zeros(4)], atol=0)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_averages_of_an_optimizer_put_in_do_not_reach_frozen_weights(order):
+    model = network()
+    model.compile(SGD(0.01), "mse")
+    before = weights(part(model, "backbone"))
+    ema = SGD(0.001, use_ema=True)
+    both = [GradualUnfreezing(GROUPS, every=5), SwitchOptimizer(ema, epoch=1)]
+    fit(model, *both[::order], epochs=3)
+    assert_same(weights(part(model, "backbone")), before, atol=0)
+
+
+def test_several_replicas_are_refused(monkeypatch):
+    monkeypatch.setattr(_backend, "replicas", lambda model: 2)
+    model = network()
+    model.compile(SGD(0.01), "mse")
+    told = "GradualUnfreezing works on one replica only. Received: .* with 2 replicas"
+    with pytest.raises(ValueError, match=told):
+        fit(model, GradualUnfreezing(GROUPS))
 
 
 def test_dropout_of_frozen_layers_stays_active():

@@ -402,6 +402,20 @@ def test_a_divergence_after_the_switch_goes_back_to_a_fresh_new_optimizer(order)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.05)
 
 
+def test_averages_swapped_at_the_switch_are_not_zeros():
+    model = build(Adam(0.01, use_ema=True))
+    switch = SwitchOptimizer(SGD(0.001, use_ema=True), epoch=2)
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    sizes = []
+    keep = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: sizes.append(
+            np.abs(model.get_weights()[0]).sum()
+        )
+    )
+    fit(model, 4, switch, swap, keep)
+    assert min(sizes) > 0.5 * max(sizes)
+
+
 def test_two_switches_follow_each_other():
     model = build(Adam(0.01))
     first, second = SwitchOptimizer("rmsprop", epoch=1), SwitchOptimizer("sgd", epoch=3)
@@ -554,8 +568,13 @@ def test_says_which_argument_is_wrong(bad, error, text):
     [
         (None, TypeError, "must be a Keras optimizer, .*optimizer=None"),
         (SGD, TypeError, "must be a Keras optimizer, .*optimizer=<class"),
-        ("sdg", ValueError, r"must be .*optimizer='sdg'. Did you mean 'sgd'\?"),
+        ("sdg", ValueError, r"must be .*optimizer='sdg'.*Did you mean 'sgd'\?"),
         ({"class_name": "x"}, ValueError, "must be a Keras optimizer, .*'class_name'"),
+        (
+            {"class_name": "SGD", "config": {"rate": 1}},
+            ValueError,
+            "must be a Keras optimizer, .*rate",
+        ),
     ],
 )
 def test_says_what_no_optimizer_is(optimizer, error, text):

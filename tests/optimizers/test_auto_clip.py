@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers, ops, optimizers
 
-from keras_tricks.optimizers import AutoClip, LayerwiseLearningRate
+from keras_tricks.optimizers import AutoClip, LayerwiseLearningRate, _units
 
 X = np.random.default_rng(0).normal(size=(64, 5)).astype("float32")
 Y = X[:, :1].astype("float32")
@@ -151,6 +151,64 @@ def test_an_excluded_layer_that_is_not_there_is_named():
     model.compile(clip, "mse")
     with pytest.raises(ValueError, match=r"`exclude` must name .*Did you mean 'low'"):
         clip.build(model.trainable_variables)
+
+
+def units(layer, shape):
+    """The shape of the norms of the gradient of each weight of a layer."""
+    inputs = keras.Input(shape)
+    outputs = layer(
+        *[inputs] * (2 if isinstance(layer, layers.MultiHeadAttention) else 1)
+    )
+    model = keras.Model(inputs, outputs)
+    found = _units.axes(model.trainable_variables, model)
+    return {
+        "/".join(v.path.split("/")[-2:]): np.sum(
+            np.ones(v.shape), axis=axes, keepdims=True
+        ).shape
+        for v, axes in zip(model.trainable_variables, found, strict=True)
+    }
+
+
+def test_a_unit_is_what_makes_one_number_of_the_output():
+    assert units(layers.Dense(3, name="a"), (5,)) == {
+        "a/kernel": (1, 3),
+        "a/bias": (1,),
+    }
+    image = (8, 8, 4)
+    found = units(layers.Conv2D(3, 2, name="a"), image)
+    assert found["a/kernel"] == (1, 1, 1, 3)
+    found = units(layers.DepthwiseConv2D(2, depth_multiplier=2, name="a"), image)
+    assert found["a/kernel"] == (1, 1, 4, 2)
+    found = units(layers.SeparableConv2D(3, 2, name="a"), image)
+    assert found["a/depthwise_kernel"] == (1, 1, 4, 1)
+    assert found["a/pointwise_kernel"] == (1, 1, 1, 3)
+    found = units(layers.Conv2DTranspose(3, 2, name="a"), image)
+    assert found["a/kernel"] == (1, 1, 3, 1)
+    found = units(layers.MultiHeadAttention(2, 3, name="a"), (6, 5))
+    assert found["query/kernel"] == (1, 2, 3)
+    assert found["query/bias"] == (1, 1)
+    assert found["attention_output/kernel"] == (1, 1, 5)
+
+
+def test_a_norm_beyond_half_precision_is_finite():
+    weight = keras.Variable(np.zeros(10_000), dtype="float16")
+    optimizer = AutoClip(optimizers.SGD(1.0), 100)
+    optimizer.apply([ops.full((10_000,), 1000.0, "float16")], [weight])
+    assert optimizer.skipped_updates == 0
+    adaptive = AutoClip(optimizers.SGD(1.0), mode="adaptive", clipping=1.0, epsilon=1.0)
+    adaptive.apply([ops.full((10_000,), 1000.0, "float16")], [weight])
+    # Weights of -1000: norm 1e5; then a gradient of the same norm is not clipped.
+    assert values([weight])[0].astype(float) == pytest.approx(-2000.0, rel=1e-2)
+
+
+def test_excluded_patterns_may_come_from_a_generator():
+    exclude = (name for name in ["head"])
+    clip = AutoClip(optimizers.SGD(0.1), mode="adaptive", exclude=exclude)
+    assert clip.get_config()["exclude"] == ["head"]
+    model = network()
+    model.compile(clip, "mse")
+    clip.build(model.trainable_variables)
+    assert clip.get_config()["resolved"]["multipliers"] == [1.0, 1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("outside", [True, False])

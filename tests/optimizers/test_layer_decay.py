@@ -256,12 +256,12 @@ def test_the_levels_of_known_models(name):
     )
     inside = keras.Sequential([keras.Input((32, 32, 3)), known])
     for model in (known, inside):
-        found = layer_decay(model, 0.5)
+        found = layer_decay(model, 0.75)
         assert len(set(found.values())) == levels
         named = by_name(found)
         for level, expected in enumerate(lowest):
             for layer in expected:
-                assert named[layer] == 0.5 ** (levels - 1 - level), layer
+                assert named[layer] == 0.75 ** (levels - 1 - level), layer
         assert named["predictions"] == 1
         assert_covers_each_weight_once(model, found)
 
@@ -478,3 +478,53 @@ def test_arguments_out_of_range_are_told():
         layer_decay(model, groups="a")
     with pytest.raises(ValueError, match=r"`model` must be built. Received: model "):
         layer_decay(keras.Sequential([dense("a")]))
+
+
+def test_scales_of_several_axes_are_no_levels():
+    parts = [keras.Input((8, 8, 3))]
+    for name in "abc":
+        parts += [layers.Conv2D(3, 3, name=name), layers.PReLU(name=f"{name}_scale")]
+    model = keras.Sequential([*parts, layers.Flatten(), layers.Dense(1, name="head")])
+    found = layer_decay(model, 0.5)
+    assert [found[name] for name in ("a", "b", "c", "head")] == [0.125, 0.25, 0.5, 1.0]
+    assert [found[f"{name}_scale"] for name in "abc"] == [0.125, 0.25, 0.5]
+
+
+def test_a_model_in_a_wrapper_is_looked_into():
+    frames = keras.Sequential(
+        [keras.Input((5,)), *(layers.Dense(5, name=name) for name in "abc")],
+        name="frames",
+    )
+    each = layers.TimeDistributed(frames, name="each")
+    model = keras.Sequential(
+        [
+            keras.Input((2, 5)),
+            each,
+            layers.LSTM(3, name="lstm"),
+            layers.Dense(1, name="out"),
+        ]
+    )
+    found = layer_decay(model, 0.5)
+    expected = {"each/frames/a": 1 / 16, "each/frames/b": 1 / 8, "each/frames/c": 1 / 4}
+    assert found == {**expected, "lstm": 1 / 2, "out": 1.0}
+    optimizer = kt.optimizers.LayerwiseLearningRate(keras.optimizers.SGD(), found)
+    model.compile(optimizer, "mse")
+    optimizer.build(model.trainable_variables)
+    assert min(optimizer.current_multipliers) == 1 / 16
+
+
+def test_warns_when_the_lowest_level_is_starved():
+    stack = [layers.Dense(2, name=f"layer{i}x") for i in range(20)]
+    model = keras.Sequential([keras.Input((2,)), *stack])
+    with pytest.warns(UserWarning, match=r"lowest of 20 levels 1.9e-06 of the rate"):
+        layer_decay(model, 0.5)
+    assert min(layer_decay(model, 0.5, min_scale=0.01).values()) == 0.01
+
+
+def test_a_model_without_weights_to_train_is_an_error():
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    model.trainable = False
+    with pytest.raises(
+        ValueError, match=r"`model` must have weights to train\. Received"
+    ):
+        layer_decay(model)

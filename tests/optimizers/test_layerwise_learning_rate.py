@@ -1,7 +1,12 @@
+import copy
+import io
 import json
+import pickle
 import subprocess
 import sys
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -467,6 +472,134 @@ def test_the_multipliers_of_another_model_are_found_anew():
     assert again.current_multipliers == [1.0, 1.0, 0.5, 0.5]
 
 
+def test_the_multipliers_of_a_model_of_equal_shapes_are_found_anew():
+    config = trained(
+        LayerwiseLearningRate(optimizers.SGD(0.1), {"b": 0.5}), model=of("abc")
+    )
+    config = keras.saving.serialize_keras_object(config.optimizer)
+    again = keras.saving.deserialize_keras_object(config)
+    trained(again, model=of("cba"))
+    assert again.current_multipliers == [1.0, 1.0, 0.5, 0.5, 1.0, 1.0]
+    unknown = keras.saving.deserialize_keras_object(config)
+    assert "'b', which matches none of x, y, z" in fit_error(unknown, of("xyz"))
+
+
+def test_an_edited_config_is_obeyed():
+    model = trained(
+        LayerwiseLearningRate(optimizers.SGD(0.1), {"b": 0.5}), model=of("abc")
+    )
+    config = {**model.optimizer.get_config(), "multipliers": {"c": 0.25}}
+    again = LayerwiseLearningRate.from_config(config)
+    trained(again, model=of("abc"))
+    assert again.current_multipliers == [1.0, 1.0, 1.0, 1.0, 0.25, 0.25]
+
+
+def of(names):
+    shape = [keras.Input((5,)), *(layers.Dense(5, name=name) for name in names)]
+    return keras.Sequential(shape)
+
+
+def test_a_loop_of_ones_own_may_name_the_layers_of_an_outer_model():
+    inner = keras.Sequential(
+        [keras.Input((5,)), layers.Dense(1, name="low")], name="inner"
+    )
+    inputs = keras.Input((5,))
+    outer = keras.Model(inputs, keras.ops.tanh(inner(inputs)))
+    for pattern in ("inner/low", "low"):
+        optimizer = LayerwiseLearningRate(optimizers.SGD(0.1), {pattern: 0.5})
+        optimizer.build(outer.trainable_variables)
+        assert optimizer.current_multipliers == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_it_can_be_pickled_as_other_optimizers_can(stacked):
+    optimizer = LayerwiseLearningRate(optimizers.Adam(0.01), {"low": 0.5})
+    if stacked:
+        optimizer = kt.optimizers.AutoClip(optimizer, 20)
+    for again in (pickle.loads(pickle.dumps(optimizer)), copy.deepcopy(optimizer)):
+        assert type(again) is type(optimizer)
+        assert again.get_config() == optimizer.get_config()
+        trained(again)
+        assert again.variables[0] is not optimizer.variables[0]
+
+
+def arrays_in(path):
+    with zipfile.ZipFile(path) as archive:
+        file = io.BytesIO(archive.read("model.weights.h5"))
+    found = []
+    with h5py.File(file) as stored:
+        stored.visititems(
+            lambda name, item: found.append(name) if hasattr(item, "shape") else None
+        )
+    return found
+
+
+def test_its_state_is_saved_once(tmp_path):
+    path = tmp_path / "model.keras"
+    trained(optimizers.Adam(0.01)).save(path)
+    plain = arrays_in(path)
+    trained(LayerwiseLearningRate(optimizers.Adam(0.01), {"low": 0.5})).save(path)
+    # The multipliers are one variable more.
+    assert len(arrays_in(path)) == len(plain) + 1
+
+
+def test_a_frozen_layer_that_a_pattern_names_is_told():
+    model = network()
+    model.get_layer("low").trainable = False
+    model.compile(LayerwiseLearningRate(optimizers.SGD(), {"low": 0.1}), "mse")
+    told = (
+        "LayerwiseLearningRate has no effect on 'low': the layers that it names have no"
+    )
+    with pytest.warns(kt.NoEffectWarning, match=told):
+        model.fit(X, Y, verbose=0)
+
+
+def test_the_inner_optimizer_sends_to_the_outer_one():
+    inner = LayerwiseLearningRate(optimizers.SGD(), {"low": 0.5})
+    kt.optimizers.AutoClip(inner)
+    told = r"must be asked of the outer optimizer. .*part of a AutoClip; call it on"
+    with pytest.raises(ValueError, match="`set_multiplier` " + told):
+        inner.set_multiplier("low", 0.1)
+    with pytest.raises(ValueError, match="`current_multipliers` " + told):
+        _ = inner.current_multipliers
+
+
+@pytest.mark.backend("tensorflow", reason="only TensorFlow has such strategies")
+@pytest.mark.parametrize("make", [LayerwiseLearningRate, kt.optimizers.AutoClip])
+def test_a_strategy_is_refused(make):
+    tf = pytest.importorskip("tensorflow")
+    with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+        model = network()
+        model.compile(make(optimizers.SGD()), "mse")
+    with pytest.raises(
+        ValueError, match=r"works on one device only\. Received: a step"
+    ):
+        model.fit(X, Y, verbose=0)
+
+
+def test_an_error_in_the_first_step_is_the_users_own():
+    class Broken(keras.Sequential):
+        def compute_loss(self, *args, **kwargs):
+            raise RuntimeError("mine")
+
+    model = Broken([keras.Input((5,)), layers.Dense(1, name="low")])
+    model.compile(LayerwiseLearningRate(optimizers.SGD(), {"low": 0.5}), "mse")
+    with pytest.raises(RuntimeError, match="mine"):
+        model.fit(X, Y, verbose=0)
+
+
+def test_what_an_optimizer_assigns_when_it_is_built_is_not_lost():
+    # Inside the traced step its copy of the weights would stay at zero.
+    late = network()
+    late.compile(LayerwiseLearningRate(PLAIN["schedule_free"](), {}), "mse")
+    early = network()
+    early.compile(LayerwiseLearningRate(PLAIN["schedule_free"](), {}), "mse")
+    early.optimizer.build(early.trainable_variables)
+    for model in (late, early):
+        model.fit(X, Y, BATCH, shuffle=False, verbose=0)
+    assert_same(values(late.weights), values(early.weights))
+
+
 def test_a_loop_of_ones_own_trains_with_it():
     optimizer = LayerwiseLearningRate(optimizers.SGD(0.5), {"low": 0})
     model = network()
@@ -627,7 +760,7 @@ def test_set_multiplier_says_what_is_wrong():
 
 @pytest.mark.parametrize(
     "resolved",
-    [3, {"multipliers": [1.0], "shapes": []}, {"multipliers": [-1.0], "shapes": [[1]]}],
+    [3, {"multipliers": [1.0], "places": []}, {"multipliers": [-1.0], "places": [""]}],
 )
 def test_a_damaged_config_is_refused(resolved):
     config = LayerwiseLearningRate(optimizers.SGD(), {}).get_config()

@@ -442,7 +442,6 @@ def tied_model(optimizer):
     return model
 
 
-@pytest.mark.backend("tensorflow", reason="elsewhere all gradients are dense")
 def test_says_when_the_gradient_of_a_table_is_dense():
     model = tied_model(LazyAdam(0.1))
     y = np.ones((BATCH, LENGTH, ROWS))

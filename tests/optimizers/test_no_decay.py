@@ -107,3 +107,36 @@ def test_says_which_argument_is_wrong():
         no_decay(MAKE["sgd"](), keras.Sequential([layers.Dense(1)]))
     with pytest.raises(ValueError, match="Did you mean 'head'"):
         no_decay(MAKE["sgd"](), network(), "haed")
+
+
+class Tokens(layers.Layer):
+    def build(self, shape):
+        self.token = self.add_weight(shape=(1, 1, shape[-1]), name="cls_token")
+        self.places = self.add_weight(shape=(1, 9, shape[-1]), name="pos_embed")
+        self.mixing = self.add_weight(shape=(2, 2, shape[-1]), name="mixing")
+
+    def call(self, inputs):
+        return inputs + self.token + self.places[:, :2] + ops.sum(self.mixing)
+
+
+def test_biases_and_scales_of_several_axes_are_left_out():
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((2, 4))
+    x = Tokens(name="tokens")(inputs)
+    x = layers.MultiHeadAttention(2, 3, name="attention")(x, x)
+    x = layers.PReLU(name="prelu")(x)
+    x = layers.EinsumDense("abc,cde->abde", (2, 2, 3), bias_axes="de", name="einsum")(x)
+    x = layers.Reshape((2, 6))(x)
+    x = layers.GRU(3, name="gru")(x)
+    model = keras.Model(inputs, layers.Dense(1, name="head")(x))
+    decayed = shrunk(no_decay(MAKE["adamw"](), model), model)
+    assert not {name for name in decayed if "bias" in name}
+    assert not decayed & {"prelu/alpha", "tokens/cls_token", "tokens/pos_embed"}
+    kernels = {"query/kernel", "einsum/kernel", "gru_cell/recurrent_kernel"}
+    # A head of one unit is a matrix with one column, and decays.
+    assert kernels | {"head/kernel", "tokens/mixing"} <= decayed
+
+
+def test_a_thing_that_is_no_optimizer_is_a_type_error():
+    with pytest.raises(TypeError, match=r"`optimizer` must be a Keras .*'adam'"):
+        no_decay("adam", network())
