@@ -7,20 +7,22 @@ Sub-packages with classes that a saved model may name are imported at once, so t
 import importlib
 from types import ModuleType
 
-from keras_tricks import layers, optimizers, schedules
+from keras_tricks import initializers, layers, optimizers, schedules
 from keras_tricks._errors import NoEffectWarning
 from keras_tricks._version import __version__
 
-_LAZY = ("callbacks", "probes")
+_LAZY = ("callbacks", "probes", "surgery")
 
 __all__ = [
     "NoEffectWarning",
     "__version__",
     "callbacks",
+    "initializers",
     "layers",
     "optimizers",
     "probes",
     "schedules",
+    "surgery",
 ]
 
 

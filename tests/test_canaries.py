@@ -321,3 +321,49 @@ def test_an_optimizer_clips_then_decays_then_updates():
     variables = [keras.Variable(np.zeros(2), name=name) for name in ("a", "bias")]
     optimizer.apply([keras.ops.ones(2), keras.ops.ones(2)], variables)
     assert calls == ["clip", [True, False]], f"called otherwise: {LAZY_ADAM}"
+
+
+REBUILD = "see `_functional` in keras_tricks/surgery/_rebuild.py"
+CALLS = "see keras_tricks/surgery/_calls.py"
+
+
+def test_a_clone_is_called_in_the_order_of_the_nodes():
+    inputs = keras.Input((2,))
+    shared, other = keras.layers.Dense(2), keras.layers.Dense(2)
+    hidden = shared(inputs)
+    model = keras.Model(inputs, keras.layers.Add()([shared(hidden), other(hidden)]))
+    by_depth = has(model, "_nodes_by_depth", CALLS)
+    nodes = [n for d in sorted(by_depth, reverse=True) for n in by_depth[d]]
+    expected = [n.operation.name for n in nodes if not has(n, "is_input", CALLS)]
+    names = []
+
+    def call(layer, *args, **kwargs):
+        names.append(layer.name)
+        return layer(*args, **kwargs)
+
+    keras.models.clone_model(model, call_function=call)
+    assert names == expected, f"another order: {REBUILD}"
+
+
+def test_a_node_holds_the_arguments_and_the_outputs_of_its_call():
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Dropout(0.1)(inputs, training=False)
+    model = keras.Model(inputs, outputs)
+    (node,) = has(model, "_nodes_by_depth", CALLS)[0]
+    arguments = has(node, "arguments", CALLS)
+    assert arguments.args[0] is model.inputs[0], f"another argument: {CALLS}"
+    assert arguments.kwargs["training"] is False, f"another argument: {CALLS}"
+    assert has(node, "outputs", CALLS)[0] is model.outputs[0], f"others: {CALLS}"
+
+
+def test_an_initializer_without_a_seed_takes_one_from_random():
+    import random
+
+    where = "see `reinitialize` in keras_tricks/surgery/reinitialize.py"
+    drawn = []
+    for _ in range(2):
+        random.seed(3)
+        layer = keras.layers.Dense.from_config({"units": 2})
+        layer.build((None, 2))
+        drawn.append(keras.ops.convert_to_numpy(layer.kernel.value))
+    assert np.array_equal(*drawn), f"its seed comes from elsewhere: {where}"

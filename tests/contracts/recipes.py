@@ -40,6 +40,14 @@ class Layer:
 
 
 @dataclasses.dataclass(frozen=True)
+class Initializer:
+    """An initializer, made by `make`, of a table of this shape."""
+
+    make: Callable[[], Any]
+    shape: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
 class Function:
     """A function: only its card is held to the contract."""
 
@@ -48,6 +56,8 @@ class Function:
 class Result:
     """A class that functions return: only its card is held to the contract."""
 
+
+NUMBERS = np.random.default_rng(0).normal(size=(4, 15)).astype("float32")
 
 RECIPES = {
     "NoEffectWarning": Result(),
@@ -60,9 +70,26 @@ RECIPES = {
     "callbacks.SwitchOptimizer": Callback(
         lambda: kt.callbacks.SwitchOptimizer(keras.optimizers.SGD(0.01), epoch=0)
     ),
+    "initializers.WordVectors": Initializer(
+        lambda: kt.initializers.WordVectors(
+            {"a": [1.0, 2.0], "b": [3.0, 1.0]}, ["a", "b", "c"], seed=1
+        ),
+        (3, 2),
+    ),
     "layers.Embedding": Layer(
         lambda: kt.layers.Embedding(9, 3, mask_zero=True),
         np.array([[1, 8, 0], [2, 2, 0]], "int32"),
+    ),
+    "layers.Highway": Layer(
+        lambda: kt.layers.Highway(activation="relu"), NUMBERS[:, :3]
+    ),
+    "layers.HighwayConv1D": Layer(
+        lambda: kt.layers.HighwayConv1D(3, activation="relu", dilation_rate=2),
+        NUMBERS.reshape(4, 5, 3),
+    ),
+    "layers.HighwayConv2D": Layer(
+        lambda: kt.layers.HighwayConv2D((3, 2), activation="relu"),
+        NUMBERS.reshape(2, 5, 2, 3),
     ),
     "optimizers.AutoClip": Optimizer(
         lambda: kt.optimizers.AutoClip(keras.optimizers.SGD(0.01), 20, window=4)
@@ -102,6 +129,13 @@ RECIPES = {
     "schedules.scale_adam": Function(),
     "schedules.scale_learning_rate": Function(),
     "schedules.scaled": Function(),
+    "surgery.dense_to_highway": Function(),
+    "surgery.freeze": Function(),
+    "surgery.insert_dropout": Function(),
+    "surgery.lsuv": Function(),
+    "surgery.reinitialize": Function(),
+    "surgery.transfer_weights": Function(),
+    "surgery.unfreeze": Function(),
 }
 
 

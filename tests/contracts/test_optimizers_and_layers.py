@@ -1,4 +1,4 @@
-"""What DESIGN promises of every optimizer and layer, driven by the recipes."""
+"""What DESIGN promises of optimizers, layers and initializers, by the recipes."""
 
 import json
 import subprocess
@@ -11,6 +11,7 @@ from contracts import recipes
 
 OPTIMIZERS = recipes.of_kind(recipes.Optimizer)
 LAYERS = recipes.of_kind(recipes.Layer)
+INITIALIZERS = recipes.of_kind(recipes.Initializer)
 
 X = np.random.default_rng(0).integers(0, 7, (40, 3)).astype("int32")
 Y = X.sum(axis=1, keepdims=True).astype("float32")
@@ -51,7 +52,17 @@ def arrays(variables):
     return [np.array(keras.ops.convert_to_numpy(v.value)) for v in variables]
 
 
-@pytest.mark.parametrize("name", [*OPTIMIZERS, *LAYERS])
+def layer_of(name):
+    """A layer, or one with the initializer, and inputs for it."""
+    recipe = recipes.RECIPES[name]
+    if name in LAYERS:
+        return recipe.make(), recipe.inputs
+    rows, columns = recipe.shape
+    layer = keras.layers.Embedding(rows, columns, embeddings_initializer=recipe.make())
+    return layer, np.arange(rows, dtype="int32")[None]
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, *LAYERS, *INITIALIZERS])
 def test_config_round_trip(name):
     thing = recipes.RECIPES[name].make()
     config = keras.saving.serialize_keras_object(thing)
@@ -68,11 +79,9 @@ def test_save_and_load_in_a_fresh_process(tmp_path):
         model.save(tmp_path / f"{name}.keras")
         model.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
         expected[name] = arrays([*model.variables, *model.optimizer.variables])
-    for name in LAYERS:
-        inputs[name] = recipes.RECIPES[name].inputs
-        model = keras.Sequential(
-            [keras.Input(inputs[name].shape[1:]), recipes.RECIPES[name].make()]
-        )
+    for name in [*LAYERS, *INITIALIZERS]:
+        layer, inputs[name] = layer_of(name)
+        model = keras.Sequential([keras.Input(inputs[name].shape[1:]), layer])
         model.save(tmp_path / f"{name}.keras")
         expected[name] = [model.predict(inputs[name], verbose=0)]
     np.savez(tmp_path / "data.npz", x=X, y=Y, **inputs)

@@ -18,10 +18,12 @@ TIERS = {
     "_patterns": 0,
     "_state": 0,
     "_version": 0,
+    "initializers": 1,
     "layers": 1,
     "optimizers": 1,
     "schedules": 1,
     "probes": 2,
+    "surgery": 2,
     "callbacks": 4,
 }
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}
