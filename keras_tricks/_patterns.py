@@ -170,11 +170,28 @@ def layers(name: str, patterns: str | Iterable[str], model: Any) -> dict[str, An
         TypeError: If a pattern is not a string.
         ValueError: If a pattern is not a regular expression, or covers no layer.
     """
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    patterns = [patterns] if isinstance(patterns, str) else patterns
     by_path = dict(layer_paths(model))
+    given = list(patterns) if isinstance(patterns, Iterable) else None
+    if not given:
+        raise (TypeError if given is None else ValueError)(
+            f"`{name}` must be a pattern of layer names, or a list of such. "
+            f"Received: {name}={patterns!r}; "
+            + (
+                f"give its path, {_path_of(patterns, by_path)!r}"
+                if isinstance(patterns, keras.Layer)
+                else '".*" names all'
+            )
+        )
+    patterns = given
     covered = matching(name, patterns, by_path).values()
     chosen = {path for paths in covered for path in paths}
     return {path: layer for path, layer in by_path.items() if path in chosen}
+
+
+def _path_of(layer: Any, by_path: Mapping[str, Any]) -> str:
+    found = [path for path, other in by_path.items() if other is layer]
+    return found[0] if found else str(layer.name)
 
 
 def check_groups(name: str, groups: Any) -> list[list[str]]:

@@ -32,7 +32,6 @@ change_rows = _backend.change_rows
 has_rows = _backend.has_rows
 in_strategy = _backend.in_strategy
 on_values = _backend.on_values
-outside_function = _backend.outside_function
 row_optimizer = _backend.row_optimizer
 sum_duplicates = _backend.sum_duplicates
 take_rows = _backend.take_rows
@@ -54,7 +53,6 @@ __all__ = [
     "moment_step",
     "numbers",
     "on_values",
-    "outside_function",
     "rebuild_train_function",
     "replicas",
     "row_optimizer",

@@ -165,11 +165,6 @@ def in_strategy() -> bool:
     return False
 
 
-def outside_function() -> AbstractContextManager[None]:
-    """A block whose assignments are made now, not traced."""
-    return nullcontext()
-
-
 def global_norm(gradients: list[Any]) -> Any:
     """The norm of all gradients as one vector; missing ones count nothing."""
     parts = [g.astype("float32") for g in gradients if g is not None]

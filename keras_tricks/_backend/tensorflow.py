@@ -154,12 +154,6 @@ def in_strategy() -> bool:
     return bool(tf.distribute.has_strategy())
 
 
-def outside_function() -> AbstractContextManager[None]:
-    """A block whose assignments are made now, not traced."""
-    scope: AbstractContextManager[None] = tf.init_scope()
-    return scope
-
-
 def global_norm(gradients: list[Any]) -> Any:
     """The norm of all gradients as one vector; missing ones count nothing."""
     parts = [tf.cast(g, tf.float32) for g in gradients if g is not None]

@@ -1,7 +1,7 @@
 """PyTorch's side of the backend door."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -167,11 +167,6 @@ def replicas(model: Any = None) -> int:
 def in_strategy() -> bool:
     """Whether the step runs in one of several replicas, as TensorFlow has them."""
     return False
-
-
-def outside_function() -> AbstractContextManager[None]:
-    """A block whose assignments are made now, not traced."""
-    return nullcontext()
 
 
 def global_norm(gradients: list[Any]) -> Any:

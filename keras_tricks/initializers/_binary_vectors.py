@@ -25,7 +25,7 @@ def read(
         while 0 <= (space := data.find(b" ", start)) < limit:
             if space - start > LONGEST_WORD:
                 raise _no_space(path, records, position + start)
-            word = data[start:space].lstrip(b"\n")
+            word = data[start:space].lstrip(b"\r\n")
             if word in wanted:
                 vector = data[space + 1 : space + 1 + size]
                 found.add(word, vector, position + start)

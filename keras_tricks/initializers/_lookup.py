@@ -80,6 +80,9 @@ class Lookup:
             rows = np.fromiter(slots, np.int64, len(slots))
             order = np.fromiter(slots.values(), np.int64, len(slots))
             self._result = rows, found.table()[order], coverage
+            if not isinstance(self.source, str):
+                # It may hold millions of vectors that nobody wants.
+                self.source = None
         return self._result
 
 

@@ -27,12 +27,12 @@ def read(
         if len(line) == longest:
             what = f"longer than {longest} bytes"
             raise damaged(path, _place(line_number, line), what)
-        text = line.rstrip(b" \r\n")
+        text = line.strip(b" \r\n")
         spaces = text.count(b" ")
         if spaces == dimension:
             word = text[: text.find(b" ")]
         elif spaces > dimension:
-            word = text.rsplit(b" ", dimension)[0]
+            word = text.rsplit(b" ", dimension)[0].rstrip(b" ")
         elif not text and _only_space(stream):
             break
         else:

@@ -100,6 +100,8 @@ def detect(sample: bytes, path: str) -> Layout:
         what = f"a dimension from 1 to {LARGEST_DIMENSION}, not {dimension}"
         raise damaged(path, "line 1", f"the header must give {what}")
     binary = _is_binary(rest, dimension, count if whole else None)
+    if not binary:
+        _check_dimension(rest, path, dimension)
     position = begin + len(line) + len(newline)
     return Layout(binary, dimension, count, position)
 
@@ -112,6 +114,24 @@ def _is_binary(rest: bytes, dimension: int, count: int | None) -> bool:
     if CONTROL.search(rest[:4096]):
         return True
     return bool(count) and _binary_vectors.fills(rest, dimension, count or 0)
+
+
+def _check_dimension(rest: bytes, path: str, dimension: int) -> None:
+    """Refuses a header that says less than what the first lines have.
+
+    Else the numbers that are too many would be taken for parts of the words. A word
+    may be a number itself, so the lines decide together.
+    """
+    lines = [line for line in rest.split(b"\n", VOTERS)[:VOTERS] if line.strip()]
+    more = [
+        found
+        for line in lines
+        if (found := _text_vectors.numbers_at_the_end(line, LARGEST_DIMENSION))
+        > dimension
+    ]
+    if 2 * len(more) > len(lines):
+        what = f"{more[0]} numbers after the word, its header says {dimension}"
+        raise damaged(path, "line 2", what)
 
 
 def _voted(sample: bytes, path: str, whole: bool) -> int:

@@ -59,7 +59,8 @@ def _of_layer(layer: Any) -> Vocabulary:
         )
     words = layer.get_vocabulary(include_special_tokens=False)
     size = layer.vocabulary_size()
-    rows = {word: row for row, word in enumerate(words, size - len(words))}
+    # They may be strings of NumPy.
+    rows = {str(word): row for row, word in enumerate(words, size - len(words))}
     # A TextVectorization always masks, and says so nowhere in its config.
     masks = config.get("mask_token", "") is not None
     return Vocabulary(rows, size, False, 0 if masks else None)

@@ -23,7 +23,7 @@ class WordVectors(keras.Initializer):
     Typical: `casing="lower-fallback"` for vectors of lower-case words, and a look at
         `coverage` before the training.
     Costs: one reading of the file, a few seconds for each GB, and the memory of the
-        vectors that are used, until the initializer is gone.
+        vectors that are used, as long as the model lives.
     Beware: drawn rows are noise, as large as the vectors: with vectors for less than
         some 80 % of the tokens take `missing="zeros"` or `scale=None`. A saved model
         holds its weights, not the way to the vectors: the initializer of a loaded
@@ -100,7 +100,7 @@ class WordVectors(keras.Initializer):
         counts: Mapping[str, float] | None = None,
         seed: int | None = None,
     ) -> None:
-        self.source, self.vocabulary = source, vocabulary
+        self.vocabulary = vocabulary
         self.counts = _checked_counts(counts)
         self._set_options(missing, scale, casing, seed)
         self._lookup: _lookup.Lookup | None = _lookup.Lookup(
@@ -125,6 +125,11 @@ class WordVectors(keras.Initializer):
         self.seed = seed
         # Like Keras's own: drawn once, so that one initializer gives the same twice.
         self._drawn = random.randint(0, 2**31) if seed is None else seed
+
+    @property
+    def source(self) -> Any:
+        """The source, as long as it is not read; of a file, its path."""
+        return None if self._lookup is None else self._lookup.source
 
     @property
     def coverage(self) -> Coverage:
@@ -171,10 +176,7 @@ class WordVectors(keras.Initializer):
             )
         elif self.scale == "match":
             vectors = _missing.rescaled(vectors, _missing.MATCHED_SPREAD)
-        if isinstance(self.missing, keras.Initializer):
-            drawn = self.missing(shape, dtype="float32")
-            table = np.array(ops.convert_to_numpy(drawn))
-        elif self.missing == "zeros":
+        if isinstance(self.missing, keras.Initializer) or self.missing == "zeros":
             table = np.zeros(shape, "float32")
         elif not len(vectors):
             table = _missing.default(shape, generator)
@@ -186,6 +188,13 @@ class WordVectors(keras.Initializer):
         table[lookup.rows] = vectors.reshape(-1, shape[1])
         if padding is not None:
             table[padding] = 0
+        if isinstance(self.missing, keras.Initializer):
+            kept = np.zeros((shape[0], 1), bool)
+            kept[lookup.rows] = True
+            if padding is not None:
+                kept[padding] = True
+            # Not through NumPy: inside a step that is traced there are no numbers yet.
+            return ops.where(kept, table, self.missing(shape, dtype="float32"))
         return table
 
     def get_config(self) -> dict[str, Any]:
@@ -209,7 +218,7 @@ class WordVectors(keras.Initializer):
         if not isinstance(config["missing"], str):
             config["missing"] = keras.saving.deserialize_keras_object(config["missing"])
         made = cls.__new__(cls)
-        made.source = made.vocabulary = made.counts = None
+        made.vocabulary = made.counts = None
         made._set_options(**config)
         made._lookup = lookup
         return made

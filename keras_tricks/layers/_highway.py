@@ -59,6 +59,12 @@ class BaseHighway(keras.layers.Layer):
         transform_bias: float = -2.0,
         **kwargs: Any,
     ) -> None:
+        if isinstance(activation, int):
+            raise TypeError(
+                "`activation` must be a name or a function, or None. Received: "
+                f"activation={activation!r}; {type(self).__name__} is as wide as its "
+                "input, so leave the width out"
+            )
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
@@ -134,10 +140,10 @@ class BaseHighway(keras.layers.Layer):
         """Returns a tensor of the inputs' shape."""
         transformed, gate = self._multiply(inputs)
         if self.bias is not None:
-            transformed = transformed + self._along_width(self.bias)
+            transformed = ops.add(transformed, self._along_width(self.bias))
         if self.activation is not None:
             transformed = self.activation(transformed)
-        gate = ops.sigmoid(gate + self._along_width(self.gate_bias))
+        gate = ops.sigmoid(ops.add(gate, self._along_width(self.gate_bias)))
         return carry(inputs, transformed, gate)
 
     def _along_width(self, bias: Any) -> Any:

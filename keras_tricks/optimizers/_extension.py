@@ -71,9 +71,7 @@ class Extension(Optimizer):
             return None
         variables = list(variables)
         if not self.built:
-            # What `build` assigns inside a tf.function would be lost.
-            with _backend.outside_function():
-                self.build(variables)
+            self.build(variables)
         return variables
 
     def _refuse_taken(self, name: str) -> None:

@@ -27,7 +27,9 @@ class LayerwiseLearningRate(Extension):
     Beware: the multiplier scales what the optimizer scales by its rate. Adafactor with
         `relative_step` caps its rate by the step, above the multiplier. The moving
         statistics of a BatchNormalization are no weights: a multiplier of 0 does not
-        stop them (`GradualUnfreezing` does, or `trainable = False`).
+        stop them (`GradualUnfreezing` does, or `trainable = False`). On TensorFlow
+        Keras's ScheduleFreeAdamW loses its start when `fit` builds it, here too: call
+        `optimizer.build(model.trainable_variables)` before.
 
     The result is the given optimizer with one thing changed: it has the same class
     beside this one, the same arguments, one learning rate (`optimizer.learning_rate`

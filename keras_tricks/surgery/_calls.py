@@ -124,9 +124,21 @@ def _walk(
 def _arguments(node: Any) -> tuple[list[Any], list[Any]]:
     """The tensors of the first argument and of the others, without masks."""
     args, kwargs = node.arguments.args, node.arguments.kwargs
-    data = [value for name, value in kwargs.items() if not name.endswith("mask")]
-    first, others = (args[0] if args else None), [*args[1:], *data]
+    data = {name: value for name, value in kwargs.items() if not name.endswith("mask")}
+    if not args and (name := first_keyword(kwargs)):
+        args = (data.pop(name),)
+    first, others = (args[0] if args else None), [*args[1:], *data.values()]
     return _tensors(first), _tensors(others)
+
+
+def first_keyword(arguments: dict[str, Any]) -> str:
+    """The name of the first tensors of a call by keywords only, if there are any."""
+    names = (
+        n
+        for n, value in arguments.items()
+        if not n.endswith("mask") and _tensors(value)
+    )
+    return next(names, "")
 
 
 def _tensors(value: Any) -> list[Any]:

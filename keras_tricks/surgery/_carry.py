@@ -10,6 +10,8 @@ from keras import ops
 
 from keras_tricks import _patterns
 
+_LONGEST = 300
+
 
 def assign(new: Any, old: Any) -> None:
     """Gives a variable the value of another one, bit by bit."""
@@ -18,8 +20,10 @@ def assign(new: Any, old: Any) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of Keras says, without the configuration that follows."""
-    return str(error).strip().partition("\n")[0]
+    """What an error of Keras says, without the configuration that goes with it."""
+    lines = str(error).strip().splitlines() or [""]
+    cause = [line for line in lines if line.startswith("Exception encountered: ")]
+    return (cause or lines)[0].removeprefix("Exception encountered: ")[:_LONGEST]
 
 
 def host(value: Any) -> np.ndarray:
@@ -92,6 +96,11 @@ def _carry_state(old: Any, new: Any) -> None:
         store: dict[str, Any] = {}
         old.save_own_variables(store)
         new.load_own_variables({name: host(value) for name, value in store.items()})
+    if getattr(old, "stateful", False) and getattr(old, "states", None) is not None:
+        states = keras.tree.flatten(old.states), keras.tree.flatten(new.states)
+        for one, other in zip(*states, strict=True):
+            if isinstance(other, keras.Variable):
+                other.assign(host(one))
     if hasattr(old, "load_assets"):
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)

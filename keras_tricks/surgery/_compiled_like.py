@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-from keras.optimizers import LossScaleOptimizer, MultiOptimizer
+from keras.optimizers import LossScaleOptimizer, MultiOptimizer, OptimizerMap
 
 from keras_tricks.surgery import _carry
 
@@ -26,6 +26,7 @@ def compile_like(old: Any, new: Any, origin: Mapping[int, Any]) -> None:
         return
     # What `compile` was given: a config could not be read back for every loss.
     given = dict(old._compile_config.config)
+    _check_optimizer(old.optimizer)
     optimizer = None if old.optimizer is None else fresh(old.optimizer)
     new.compile(
         **{
@@ -74,6 +75,19 @@ def fresh(thing: Any) -> Any:
             "all arguments of its constructor, and register what it holds with "
             "keras.saving.register_keras_serializable"
         ) from error
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    """Refuses a function that gives optimizers: it would give the same ones again."""
+    for part in [] if optimizer is None else _leaves(optimizer):
+        mapped = any(isinstance(value, OptimizerMap) for value in vars(part).values())
+        if isinstance(part, MultiOptimizer) and not mapped:
+            raise ValueError(
+                "`model` must be compiled with what can be copied. Received: a "
+                "MultiOptimizer that asks a function, which would give the optimizers "
+                "of the old model to the new one; give it a "
+                "keras.optimizers.OptimizerMap"
+            )
 
 
 def _unresolved(config: Any) -> Any:
@@ -148,6 +162,9 @@ def _carry_leaf(old: Any, new: Any, origin: Mapping[int, Any]) -> None:
                 if place is not None:
                     _carry_one(slot, other[place])
     _start_averages(new, places)
+    if not places:
+        # All that it trained is frozen.
+        return
     lost = [slot for slot in old.variables if id(slot) not in known]
     if isinstance(old, LossScaleOptimizer | MultiOptimizer) or not lost:
         return

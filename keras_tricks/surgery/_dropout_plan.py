@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_tricks import _patterns
+from keras_tricks.layers._highway_conv import BaseHighwayConv
 from keras_tricks.layers.highway import Highway
 from keras_tricks.surgery import _activations
 from keras_tricks.surgery._calls import Call, calls, is_head
@@ -15,8 +16,9 @@ from keras_tricks.surgery._report import Report
 _DROPOUTS = tuple(
     kind for name, kind in vars(keras.layers).items() if name.endswith("Dropout")
 )
-_CONVOLUTIONS = tuple(
-    kind for name, kind in vars(keras.layers).items() if "Conv" in name
+_CONVOLUTIONS = (
+    BaseHighwayConv,
+    *(kind for name, kind in vars(keras.layers).items() if "Conv" in name),
 )
 _DENSE = (keras.layers.Dense, Highway)
 _SHOWN = 5
@@ -122,7 +124,7 @@ class DropoutPlan:
     def _before(self, same: list[Call]) -> None:
         call = same[0]
         path = f"{call.path} (input)"
-        if getattr(_unwrapped(call.layer), "dropout", 0):
+        if _has_own_dropout(_unwrapped(call.layer)):
             self._row(call, path, "", "it has a dropout of its own")
         elif any(self._is_dropped(one) for one in same):
             self._row(call, path, "", "Dropout comes before it already")
@@ -137,7 +139,9 @@ class DropoutPlan:
 
     def _add(self, place: Place, call: Call, suffix: str, where: Insertion) -> str:
         name = self._name(f"{call.path}_{suffix}")
-        policy, rate = getattr(call.layer, "dtype_policy", None), self._rate
+        rate, policy = self._rate, getattr(call.layer, "dtype_policy", None)
+        if policy is not None and getattr(policy, "quantization_mode", None):
+            policy = policy.compute_dtype
 
         def make() -> Any:
             return keras.layers.Dropout(rate, name=name, dtype=policy)
@@ -209,6 +213,13 @@ def _recurrent_end(call: Call) -> End:
 def _is_recurrent(layer: Any) -> bool:
     inner = _unwrapped(layer)
     return isinstance(inner, keras.layers.RNN) and not isinstance(inner, _CONVOLUTIONS)
+
+
+def _has_own_dropout(layer: Any) -> bool:
+    """Whether a recurrent layer, or its lowest cell, drops some of its input."""
+    cell = getattr(layer, "cell", None)
+    lowest = getattr(cell, "cells", [cell])[0]
+    return any(getattr(part, "dropout", 0) for part in (layer, lowest))
 
 
 def _unwrapped(layer: Any) -> Any:

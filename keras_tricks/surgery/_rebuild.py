@@ -40,8 +40,10 @@ class Copy:
     origin: dict[int, Any] = dataclasses.field(default_factory=dict)
 
     def carry(self, old: Any, new: Any) -> None:
-        """Gives a new variable the value of an old one, bit by bit."""
+        """Gives a new variable the value of an old one, bit by bit, and its flag."""
         _carry.assign(new, old)
+        if new.trainable != old.trainable:
+            new.trainable = old.trainable
         self.origin[id(new)] = old
 
     def finish(self) -> Any:
@@ -206,7 +208,11 @@ class _Builder:
             node = queues[id(running[id(new)])].popleft()
             place = (id(model), id(node))
             for _, inserted in self._inserted(place, before=True):
-                args = (inserted(args[0]), *args[1:])
+                if args:
+                    args = (inserted(args[0]), *args[1:])
+                else:
+                    name = _calls.first_keyword(kwargs)
+                    kwargs = {**kwargs, name: inserted(kwargs[name])}
             outputs = new(*args, **kwargs)
             for insertion, inserted in self._inserted(place, before=False):
                 outputs = _at(outputs, insertion.indices, inserted)
@@ -246,7 +252,9 @@ def copied(layer: Any) -> Any:
     Raises:
         ValueError: If its configuration does not say all.
     """
-    kinds = {type(part).__name__: type(part) for part in _below(layer)}
+    kinds: dict[str, Any] = {}
+    for part in _below(layer):
+        kinds |= {type(part).__name__: type(part), **_named(part)}
     options = {}
     if isinstance(layer, keras.layers.Lambda):
         options["safe_mode"] = False
@@ -265,6 +273,19 @@ def copied(layer: Any) -> Any:
         # What is read back has lost the names that the function's module gives it.
         new.function = layer.function
     return new
+
+
+def _named(layer: Any) -> dict[str, Any]:
+    """What a configuration names though nobody has registered it."""
+    found: dict[str, Any] = {}
+    for value in vars(layer).values():
+        if isinstance(value, keras.Layer):
+            continue
+        if hasattr(value, "get_config"):
+            found[type(value).__name__] = type(value)
+        elif callable(value) and hasattr(value, "__name__"):
+            found[value.__name__] = value
+    return found
 
 
 def _below(layer: Any) -> Iterator[Any]:

@@ -84,11 +84,16 @@ def _filters(kernel: Any) -> tuple[Any, int]:
 
 
 def std(parts: Sequence[Any]) -> float:
-    """The standard deviation over everything in parts of one size, in float32."""
+    """The standard deviation over everything in parts of one size."""
     parts = [ops.cast(part, "float32") for part in parts]
+    # Relative to the largest: squares of very large or small numbers do not fit.
+    largest = max(float(ops.max(ops.abs(part))) for part in parts)
+    if not math.isfinite(largest) or largest == 0.0:
+        return largest
+    parts = [part / largest for part in parts]
     means = np.array([float(ops.mean(part)) for part in parts])
     variances = np.array([float(ops.var(part)) for part in parts])
-    return float(np.sqrt(variances.mean() + means.var()))
+    return float(np.sqrt(variances.mean() + means.var()) * largest)
 
 
 @contextmanager
@@ -168,8 +173,8 @@ def _measured(
 
     with _own.attributes(target.layer, activation=tapped):
         outputs = call(*args, **kwargs)
-    deviation = std(seen)
-    return outputs, deviation
+    # A layer of one's own may not ask its activation.
+    return outputs, std(seen or keras.tree.flatten(outputs))
 
 
 class _OwnTypes(keras.layers.Layer):

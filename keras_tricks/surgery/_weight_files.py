@@ -54,6 +54,13 @@ def opened(source: Any) -> Iterator[list[Slot]]:
     """
     if isinstance(source, keras.Model):
         weights = model_weights(_arguments.built_model("source", source))
+        for place, layer in _patterns.layer_paths(source):
+            if getattr(layer, "lora_enabled", False):
+                raise ValueError(
+                    "`source` must have its LoRA weights merged. Received: a model "
+                    f"whose layer {place!r} keeps them apart; save it, and give the "
+                    "path of the file"
+                )
         yield [slot for _, slot in weights]
         return
     if not isinstance(source, (str, os.PathLike)):

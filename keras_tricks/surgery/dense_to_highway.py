@@ -52,8 +52,9 @@ def dense_to_highway(
     was, and the model is compiled like the old one, which stays as it is.
 
     A layer after which no layer with a kernel follows before an output is not hidden. A
-    Dense inside another layer (`TimeDistributed`) stays: Highway itself takes inputs of
-    any rank.
+    Dense inside another layer (`TimeDistributed`, a block of your own) stays: Highway
+    itself takes inputs of any rank. A quantized one stays, and so does a subclass of
+    Dense; the weights of LoRA are merged into the kernel.
 
     Args:
         model: Built model, Sequential or Functional.
@@ -129,7 +130,9 @@ def _candidates(model: Any, patterns: Any) -> tuple[list[_Row], set[int]]:
         if named is not None and not any(call.path in named for call in same):
             continue
         width, units = layer.kernel.shape
-        if width != units:
+        if getattr(layer, "quantization_mode", None):
+            rows.append(_Row(path, "", f"it is quantized ({layer.quantization_mode})"))
+        elif width != units:
             rows.append(_Row(path, "", f"{width} inputs, but {units} units"))
         elif any(_calls.is_head(call, _activations.has_kernel) for call in same):
             why = "no layer with a kernel before an output"

@@ -35,7 +35,8 @@ def insert_dropout(
 
     It never comes after a convolution, nor after a `Dense` on feature maps (rank 4),
     which is one of 1 x 1; nor where Dropout already follows before the next
-    layer with a kernel, or where no layer with a kernel follows before an output.
+    layer with a kernel, or where no layer with a kernel follows before an output. What
+    a layer of your own calls inside is not looked into.
 
     Args:
         model: Built model, Sequential or Functional.

@@ -37,8 +37,9 @@ def lsuv(
     it give by then. A shared layer is scaled where it is used first. These layers are:
     Dense, Conv1D to 3D and their transposes, DepthwiseConv and SeparableConv (both
     kernels orthonormal, the pointwise one divided), alone or in a TimeDistributed.
-    Biases stay, and so do all other layers (recurrent, attention, normalization) and
-    those that are not trainable.
+    Biases stay, and so do all other layers (recurrent, attention, normalization,
+    Highway, EinsumDense) and those that are not trainable. A constraint on a kernel
+    acts again at the first training step.
 
     Args:
         model: Built Functional or Sequential model, nested or not. It stays as it is.

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_tricks import _arguments, _patterns
 from keras_tricks._errors import NoEffectWarning
+from keras_tricks.layers._highway_conv import BaseHighwayConv
 from keras_tricks.layers.highway import Highway
 from keras_tricks.surgery import _activations, _calls, _carry, _rebuild
 
@@ -20,7 +21,10 @@ _KINDS = (
     keras.layers.Conv2D,
     keras.layers.Conv3D,
     Highway,
+    BaseHighwayConv,
 )
+# The weights that a given initializer draws.
+_DRAWN = ("kernel", "embeddings")
 
 
 def reinitialize(
@@ -39,12 +43,13 @@ def reinitialize(
     `trainable` flags and dtype policies, and is compiled like it. The optimizer keeps
     its slots, but for the fresh weights, where they start anew too.
 
-    Without an `initializer` the kernels of dense, Highway and convolution layers are
+    Without an `initializer` the kernels of Dense, Conv1D to 3D and Highway layers are
     drawn for the nonlinearity that follows, in the layer or after it: HeNormal
     (Kaiming) for relu, relu6, leaky_relu, PReLU, elu, celu, gelu, silu, hard_silu and
     mish; LecunNormal for selu; GlorotNormal (Xavier) for tanh, sigmoid, softmax, linear
-    and the rest. All other weights (biases, recurrent kernels, embeddings, scales and
-    statistics of BatchNormalization) begin as the layer's own initializers say. Layers
+    and the rest. All other weights (biases, embeddings, kernels of recurrent,
+    attention, depthwise, separable and transposed layers, scales and statistics of
+    BatchNormalization) begin as the layer's own initializers say. Layers
     that learn by `adapt` keep what they have.
 
     Args:
@@ -53,8 +58,8 @@ def reinitialize(
             such as `"head_.*"` or `"backbone/fc1"`; it covers all below. Or a list of
             such.
         initializer: Initializer, its name or its config, for all weights that are
-            called "kernel". An unseeded one draws other numbers for each. Defaults to
-            None, by the nonlinearity.
+            called "kernel" or "embeddings". An unseeded one draws other numbers for
+            each. Defaults to None, by the nonlinearity.
         seed: Non-negative integer that makes the draw the same each time, and another
             one for each layer; it also takes the place of the initializer's seed.
             Defaults to None, new numbers at each call.
@@ -65,7 +70,8 @@ def reinitialize(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If `layers` names no layer, or the model is not built, is a
-            subclass whose graph is not known, or cannot be copied.
+            subclass whose graph is not known, or cannot be copied, or a layer is
+            quantized.
 
     Example:
     >>> import keras, numpy as np, keras_tricks as kt
@@ -84,6 +90,13 @@ def reinitialize(
         _arguments.integer("seed", seed, 0, 2**62)
     given = None if initializer is None else _checked(initializer)
     chosen = _chosen(model, layers)
+    for path, layer in chosen.items():
+        if getattr(layer, "quantization_mode", None):
+            raise ValueError(
+                "`layers` must name layers of floating numbers. Received: "
+                f"{layers!r}, which names {path!r}, quantized to "
+                f"{layer.quantization_mode}; begin from the model before `quantize`"
+            )
     if not any(layer.weights for layer in chosen.values()):
         warnings.warn(
             f"reinitialize has no effect on {model.name!r}: the layers that {layers!r} "
@@ -142,7 +155,7 @@ def _draw(result: Any, ids: set[int], given: Any, following: Any, seed: Any) -> 
     drawn: set[int] = set(result.origin)
     for number, (old, new) in enumerate(result.pairs):
         for variable in _carry.own_variables(new) if id(old) in ids else ():
-            if id(variable) in drawn or variable.name != "kernel":
+            if id(variable) in drawn or variable.name not in _DRAWN:
                 continue
             drawn.add(id(variable))
             initializer = given

@@ -96,7 +96,7 @@ def transfer_weights(
     with _weight_files.opened(source) as given:
         pairs = _pairs(wanted, given, match)
         table = _table(wanted, given, pairs)
-        _complain(table, source, strict)
+        _complain(table, source, strict, report)
         for position, chosen in pairs.items():
             if not _misfit(wanted[position], given[chosen]):
                 variable = weights[position][0]
@@ -149,7 +149,7 @@ def _table(wanted: list[Slot], given: list[Slot], pairs: dict[int, int]) -> Repo
     return Report(", ".join(f"{found.count(s)} {s}" for s in statuses), rows)
 
 
-def _complain(table: Report, source: Any, strict: bool) -> None:
+def _complain(table: Report, source: Any, strict: bool, report: bool) -> None:
     left = [row for row in table if row.status != "loaded"]
     name = source.name if isinstance(source, keras.Model) else os.fspath(source)
     if strict and left:
@@ -160,6 +160,16 @@ def _complain(table: Report, source: Any, strict: bool) -> None:
         raise ValueError(
             "`source` must have just the weights of the model, since `strict` is set. "
             f"Received: source={name!r} with {table.summary}: {shown}{more}"
+        )
+    misfits = [row for row in left if row.status == "mismatched"]
+    if len(left) < len(table) and misfits and not report:
+        shown = "; ".join(f"{row.weight} ({row.note})" for row in misfits[:_SHOWN])
+        warnings.warn(
+            f"Not all of {name!r} fits: {table.summary}: {shown}"
+            f"{'; ...' if len(misfits) > _SHOWN else ''}. Give report=True for the "
+            "whole table.",
+            UserWarning,
+            stacklevel=3,
         )
     if len(left) == len(table):
         warnings.warn(

@@ -761,7 +761,8 @@ def test_a_resumed_training_is_the_one_that_was_not_killed(
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("pair", OPTIMIZERS)
 def test_it_may_be_killed_at_any_time(tmp_path, whole, pair, moment, backup_first):
-    for kill in KILLS:
+    # Every second moment: the two orders of callbacks have all of them together.
+    for kill in KILLS[backup_first::2]:
         run = resumed(tmp_path, pair, moment, backup_first, kill)
         assert_same(whole(pair, moment), run)
 
@@ -770,7 +771,7 @@ def test_it_may_be_killed_at_any_time(tmp_path, whole, pair, moment, backup_firs
     "kill",
     [
         (3, "begin"),
-        *(pytest.param(kill, marks=SLOW) for kill in KILLS if kill != (3, "begin")),
+        *(pytest.param(kill, marks=SLOW) for kill in [(2, "end"), (3, "inside")]),
     ],
     ids=str,
 )

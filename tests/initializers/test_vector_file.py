@@ -297,3 +297,22 @@ def test_memory_grows_with_the_vocabulary_and_not_with_the_file(tmp_path):
     tracemalloc.stop()
     assert len(found.slots) == 100
     assert peak < 5e6
+
+
+def test_a_header_that_says_fewer_numbers_than_there_are_is_named(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_bytes(b"2 2\nthe 1 2 3\ncat 4 5 6\n")
+    told = r"line 2.*3 numbers after the word, its header says 2"
+    with pytest.raises(ValueError, match=told):
+        _vector_file.read(str(path), {"the": None})
+
+
+def test_spaces_around_a_word_and_other_line_ends_are_no_part_of_it(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_bytes(b"2 2\n ab  1 2\ncd 3 4\n")
+    assert set(_vector_file.read(str(path), {"ab": None, "cd": None}).slots) == {
+        "ab",
+        "cd",
+    }
+    path.write_bytes(binary(end=b"\r\n"))
+    assert len(_vector_file.read(str(path), dict.fromkeys(WORDS)).slots) == len(WORDS)

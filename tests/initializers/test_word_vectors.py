@@ -1,5 +1,7 @@
+import gc
 import struct
 import types
+import weakref
 
 import keras
 import numpy as np
@@ -191,3 +193,46 @@ def test_the_table_has_the_dtype(dtype):
     found = plain(["cat"])((1, 2), dtype)
     expected = dtype or "float32"
     assert keras.backend.standardize_dtype(found.dtype) == expected
+
+
+def test_an_initializer_for_missing_words_may_be_called_inside_a_traced_step():
+    class Late(keras.Model):
+        def __init__(self):
+            super().__init__()
+            missing = keras.initializers.RandomNormal(seed=1)
+            start = WordVectors(SOURCE, ["cat", "dog"], missing=missing, scale=None)
+            self.words = keras.layers.Embedding(2, 2, embeddings_initializer=start)
+
+        def call(self, ids):
+            return self.words(ids)
+
+    model = Late()
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.fit(np.array([[0, 1]]), np.zeros((1, 2, 2)), verbose=0)
+    found = keras.ops.convert_to_numpy(model.words.embeddings.value)
+    drawn = keras.initializers.RandomNormal(seed=1)((2, 2))
+    assert found[0].tolist() == [3.0, 4.0]
+    np.testing.assert_allclose(
+        found[1], keras.ops.convert_to_numpy(drawn)[1], rtol=1e-6
+    )
+
+
+def test_the_source_can_be_freed_once_it_is_read():
+    class Source(dict):
+        pass
+
+    source = Source(SOURCE)
+    alive = weakref.ref(source)
+    start = plain(["cat"], source)
+    start((1, 2))
+    del source
+    gc.collect()
+    assert alive() is None
+    assert start.source is None
+
+
+def test_the_missing_words_of_a_layer_are_printed_as_words():
+    lookup = keras.layers.StringLookup(vocabulary=["cat", "zz"])
+    coverage = WordVectors(SOURCE, lookup).coverage
+    assert coverage.missing == ("zz",)
+    assert "np.str_" not in str(coverage)

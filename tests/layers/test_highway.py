@@ -316,3 +316,16 @@ def test_says_which_argument_is_wrong_and_what_came(bias, error):
     expected = rf"`transform_bias` must be a number in \[-10000, 10000\]. .*{bias!r}"
     with pytest.raises(error, match=expected):
         Highway(transform_bias=bias)
+
+
+def test_a_width_in_the_place_of_the_activation_is_told():
+    text = (
+        "`activation` must be a name .*=64; Highway is as wide as its input, so leave"
+    )
+    with pytest.raises(TypeError, match=text):
+        Highway(64)
+
+
+def test_inputs_of_another_type_are_taken_without_autocast():
+    layer = Highway("relu", autocast=False, dtype="float32")
+    assert numbers(layer(ops.cast(X, "float16"))).shape == X.shape

@@ -588,18 +588,6 @@ def test_an_error_in_the_first_step_is_the_users_own():
         model.fit(X, Y, verbose=0)
 
 
-def test_what_an_optimizer_assigns_when_it_is_built_is_not_lost():
-    # Inside the traced step its copy of the weights would stay at zero.
-    late = network()
-    late.compile(LayerwiseLearningRate(PLAIN["schedule_free"](), {}), "mse")
-    early = network()
-    early.compile(LayerwiseLearningRate(PLAIN["schedule_free"](), {}), "mse")
-    early.optimizer.build(early.trainable_variables)
-    for model in (late, early):
-        model.fit(X, Y, BATCH, shuffle=False, verbose=0)
-    assert_same(values(late.weights), values(early.weights))
-
-
 def test_a_loop_of_ones_own_trains_with_it():
     optimizer = LayerwiseLearningRate(optimizers.SGD(0.5), {"low": 0})
     model = network()

@@ -155,3 +155,20 @@ def test_the_new_model_survives_saving(tmp_path):
     new.save(tmp_path / "new.keras")
     again = keras.models.load_model(tmp_path / "new.keras")
     np.testing.assert_array_equal(out(new), out(again))
+
+
+def test_a_weight_that_is_frozen_alone_stays_frozen():
+    model = stack(dense("a"), dense("out", 1, None))
+    model.get_layer("a").kernel.trainable = False
+    new = dense_to_highway(model).get_layer("a")
+    assert not new.kernel.trainable
+    assert new.bias.trainable
+    assert new.gate_kernel.trainable
+
+
+def test_a_quantized_layer_is_left_alone():
+    model = stack(dense("a"), dense("out", 1, None))
+    for layer in model.layers:
+        layer.quantize("int8")
+    (row,) = [r for r in dense_to_highway(model, plan=True) if r.layer == "a"]
+    assert (row.change, row.why) == ("", "it is quantized (int8)")

@@ -186,3 +186,15 @@ def test_patterns_of_layer_wise_rates_hold_for_the_new_model():
     model.optimizer.set_multiplier("body/b", 0.125)
     new = freeze(model, "body/n")
     assert new.optimizer.current_multipliers == [0.5, 0.5, 0.125, 0.125, 1, 1]
+
+
+def test_an_optimizer_that_has_nothing_left_to_train_gives_no_alarm():
+    groups = keras.optimizers.OptimizerMap(
+        keras.optimizers.SGD(0.1), {".*/kernel": keras.optimizers.Adam(0.1)}
+    )
+    model = keras.Sequential([keras.Input((4,)), dense("a"), dense("out", 1)])
+    model.compile(keras.optimizers.MultiOptimizer(groups), "mse")
+    model.fit(X, Y, verbose=0)
+    model.get_layer("a").bias.trainable = True
+    frozen = freeze(model, ["a", "out"])
+    assert not frozen.trainable_variables

@@ -328,3 +328,40 @@ def test_the_new_model_survives_saving(tmp_path):
     new = insert_dropout(stack(layers.LSTM(3), dense("out", 1), inputs=(2, 3)))
     new.save(tmp_path / "new.keras")
     assert names(keras.models.load_model(tmp_path / "new.keras")) == names(new)
+
+
+def test_a_recurrent_layer_called_by_keyword_is_as_any_other():
+    inputs = keras.Input((3, 4))
+    sequences = layers.GRU(3, name="g")(sequences=inputs)
+    model = keras.Model(inputs, layers.Dense(1, name="out")(sequences))
+    x = np.ones((2, 3, 4), "float32")
+    new = insert_dropout(model)
+    assert {"g_input_dropout", "g_dropout"} <= set(names(new))
+    assert np.array_equal(*(ops.convert_to_numpy(m(x)) for m in (model, new)))
+    # Once more: what has Dropout gets none.
+    with pytest.warns(kt.NoEffectWarning, match="Dropout comes before it already"):
+        insert_dropout(new)
+
+
+def test_our_own_convolutions_are_convolutions():
+    conv = kt.layers.HighwayConv1D(3, activation="relu", name="c")
+    gru, out = layers.GRU(3, name="g"), layers.Dense(1, name="out")
+    new = insert_dropout(stack(conv, gru, out, inputs=(5, 4)))
+    assert names(new) == ["c", "g", "g_dropout", "out"]
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_cell_with_a_dropout_of_its_own_keeps_that_at_its_input(stacked):
+    cell = layers.LSTMCell(3, dropout=0.2)
+    rnn = layers.RNN([cell, layers.LSTMCell(3)] if stacked else cell, name="r")
+    new = insert_dropout(stack(rnn, layers.Dense(1, name="out"), inputs=(5, 4)))
+    assert names(new) == ["r", "r_dropout", "out"]
+
+
+def test_a_quantized_model_gets_dropout_that_can_be_called():
+    model = stack(dense("a"), dense("out", 1))
+    for layer in model.layers:
+        layer.quantize("int8")
+    new = insert_dropout(model)
+    x = np.ones((2, 4), "float32")
+    assert np.array_equal(*(ops.convert_to_numpy(m(x)) for m in (model, new)))

@@ -249,3 +249,42 @@ def test_says_which_argument_is_wrong_and_what_came():
     x[0, 0] = np.nan
     with pytest.raises(ValueError, match=r"`x` must give finite.*layer 'a'.*nan; look"):
         lsuv(model, x)
+
+
+@pytest.mark.parametrize("scale", [1e25, 1e-20])
+def test_very_large_and_very_small_activations_are_scaled_too(scale):
+    model = chain(layers.Dense(4, name="a"))
+    x = (data(100, 8) * scale).astype("float32")
+    new, rows = table(model, x)
+    assert rows["a"].converged
+    out = keras.ops.convert_to_numpy(new(x))
+    assert out.std() == pytest.approx(1.0, abs=0.1)
+
+
+class Standardised(layers.Dense):
+    """Does not ask its activation."""
+
+    def call(self, inputs):
+        return keras.ops.matmul(inputs, self.kernel) * 3.0
+
+
+def test_a_layer_that_does_not_ask_its_activation_is_measured_by_its_outputs():
+    model = chain(Standardised(4, name="a"))
+    x = data(100, 8)
+    new, rows = table(model, x)
+    assert rows["a"].converged
+    out = keras.ops.convert_to_numpy(new(x))
+    assert out.std() == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_new_model_is_saved_and_loaded(tmp_path):
+    model = chain(layers.Dense(4, "relu", name="a"), layers.Dense(1, name="out"))
+    model.compile("adam", "mse")
+    x = data(20, 8)
+    new, _ = table(model, x)
+    new.fit(x, x[:, :1], verbose=0)
+    new.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        loaded.predict(x, verbose=0), new.predict(x, verbose=0)
+    )

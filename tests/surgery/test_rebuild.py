@@ -564,3 +564,52 @@ def test_a_pre_trained_backbone_with_a_head_is_copied():
     assert [operation.name for operation in inner.operations] == names
     assert same_arrays(by_path(model), by_path(new))
     assert len(new.trainable_variables) == 2
+
+
+def bent(x):
+    return ops.tanh(x) * 2
+
+
+class Small(keras.regularizers.Regularizer):
+    def __call__(self, x):
+        return 0.1 * ops.sum(ops.abs(x))
+
+    def get_config(self):
+        return {}
+
+
+def test_functions_and_objects_that_nobody_registered_come_along():
+    def local(x):
+        return bent(x)
+
+    inner = [
+        layers.Dense(3, bent, kernel_regularizer=Small(), name="a"),
+        layers.Dense(3, local, name="b"),
+    ]
+    model = keras.Sequential([keras.Input((4,)), *inner])
+    new = copied(model)
+    x = RNG.normal(size=(2, 4))
+    assert np.array_equal(*(ops.convert_to_numpy(m(x)) for m in (model, new)))
+    losses = (ops.convert_to_numpy(m.losses[0]) for m in (model, new))
+    assert np.array_equal(*losses)
+
+
+def test_the_states_of_a_stateful_layer_come_along():
+    gru = layers.GRU(3, stateful=True, name="g")
+    model = keras.Sequential([keras.Input(batch_shape=(2, 3, 4)), gru])
+    x = RNG.normal(size=(2, 3, 4)).astype("float32")
+    model(x)
+    new = copied(model)
+    np.testing.assert_allclose(
+        *(ops.convert_to_numpy(m(x)) for m in (model, new)), rtol=1e-6
+    )
+
+
+def test_optimizers_that_a_function_gives_cannot_be_copied():
+    one, other = keras.optimizers.SGD(), keras.optimizers.Adam()
+    pick = keras.optimizers.MultiOptimizer(lambda v: one if "a/" in v.path else other)
+    names = [layers.Dense(1, name=name) for name in "ab"]
+    model = keras.Sequential([keras.Input((4,)), *names])
+    model.compile(pick, "mse")
+    with pytest.raises(ValueError, match=r"MultiOptimizer that asks a function, which"):
+        copied(model)

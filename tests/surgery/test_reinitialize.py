@@ -240,3 +240,32 @@ def test_arguments_are_checked():
 def test_a_function_may_be_the_initializer():
     new = reinitialize(small(), "b", lambda shape, dtype: ops.full(shape, 3.0, dtype))
     assert (host(new.get_layer("b").kernel) == 3).all()
+
+
+@pytest.mark.parametrize("bad", [None, 3, [], "layer"])
+def test_says_what_no_pattern_is(bad):
+    model = stack(layers.Dense(4, name="a"), layers.Dense(1, name="out"))
+    given = model.get_layer("out") if bad == "layer" else bad
+    hint = "give its path, 'out'" if bad == "layer" else '".*" names all'
+    error = ValueError if bad == [] else TypeError
+    text = f"`layers` must be a pattern of layer names, .*Received: layers=.*; {hint}"
+    with pytest.raises(error, match=text):
+        reinitialize(model, given)
+
+
+def test_a_quantized_layer_is_refused():
+    model = stack(layers.Dense(4, name="a"), layers.Dense(1, name="out"))
+    for layer in model.layers:
+        layer.quantize("int8")
+    with pytest.raises(ValueError, match=r"'out', quantized to int8; begin from"):
+        reinitialize(model, "out")
+
+
+def test_an_embedding_is_drawn_by_the_initializer_that_is_given():
+    words = layers.Embedding(3, 2, name="words")
+    model = stack(words, layers.Flatten(), layers.Dense(1), inputs=(2,))
+    vectors = {"a": [1.0, 2.0], "b": [3.0, 5.0]}
+    start = kt.initializers.WordVectors(vectors, ["", "a", "b"], scale=None)
+    new = reinitialize(model, "words", start)
+    table = host(new.get_layer("words").embeddings)
+    assert table.tolist() == [[0.0, 0.0], [1.0, 2.0], [3.0, 5.0]]

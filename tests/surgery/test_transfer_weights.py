@@ -202,7 +202,7 @@ def test_a_compiled_model_comes_compiled_with_fresh_slots_for_what_was_loaded():
     model, source = net(), randomised(net(7))
     model.compile(keras.optimizers.Adam(0.01), "mse")
     model.fit(np.eye(4), np.ones((4, 3)), verbose=0)
-    new = transfer_weights(model, source)
+    new, _ = transfer_weights(model, source, report=True)
     assert new.compiled
     slots = {variable.path: variable for variable in new.optimizer.variables}
     body = [v for path, v in slots.items() if "body_kernel" in path]
@@ -350,3 +350,19 @@ def test_says_which_argument_is_wrong_and_what_came(tmp_path):
     own.build((None, 2))
     with pytest.raises(ValueError, match=r"`model` must be a Sequential"):
         transfer_weights(own, net())
+
+
+def test_weights_that_do_not_fit_are_told_without_a_report():
+    old, new = randomised(net(3)), net(4)
+    told = r"Not all of .* fits: 6 loaded, 0 skipped, 2 mismatched: head/kernel \("
+    with pytest.warns(UserWarning, match=told):
+        transfer_weights(new, old)
+    _, table = transfer_weights(new, old, report=True)
+    assert table.summary == "6 loaded, 0 skipped, 2 mismatched"
+
+
+def test_a_model_with_lora_weights_apart_is_refused_as_a_source():
+    old = net()
+    old.get_layer("body").enable_lora(2)
+    with pytest.raises(ValueError, match=r"LoRA weights.*'body' keeps them apart"):
+        transfer_weights(net(), old)
