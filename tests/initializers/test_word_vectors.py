@@ -231,6 +231,7 @@ def test_the_source_can_be_freed_once_it_is_read():
     assert start.source is None
 
 
+@pytest.mark.needs("tensorflow")
 def test_the_missing_words_of_a_layer_are_printed_as_words():
     lookup = keras.layers.StringLookup(vocabulary=["cat", "zz"])
     coverage = WordVectors(SOURCE, lookup).coverage
