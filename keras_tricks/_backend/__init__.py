@@ -26,6 +26,7 @@ dense = _backend.dense
 equal = _backend.equal
 global_norm = _backend.global_norm
 numbers = _backend.numbers
+overwrite = _backend.overwrite
 sync_state = _backend.sync_state
 GIVES_ROWS = _backend.GIVES_ROWS
 change_rows = _backend.change_rows
@@ -53,6 +54,7 @@ __all__ = [
     "moment_step",
     "numbers",
     "on_values",
+    "overwrite",
     "rebuild_train_function",
     "replicas",
     "row_optimizer",

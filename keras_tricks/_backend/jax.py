@@ -5,8 +5,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 
 from keras_tricks._backend import _metrics, _moments, _own, _rows, _rows_jax
 
@@ -163,6 +165,16 @@ def replicas(model: Any = None) -> int:
 def in_strategy() -> bool:
     """Whether the step runs in one of several replicas, as TensorFlow has them."""
     return False
+
+
+def overwrite(variable: Any, value: Any) -> None:
+    """Gives a variable a copy of a value: what is assigned as it is, is shared."""
+    if isinstance(value, np.ndarray):
+        # Holds less on its way than `jnp.array` does, and waits: so the array can go.
+        value = jax.device_put(value, may_alias=False).block_until_ready()
+        variable.assign(value)
+    else:
+        variable.assign(jnp.array(value))
 
 
 def global_norm(gradients: list[Any]) -> Any:

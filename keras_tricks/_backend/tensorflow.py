@@ -154,6 +154,11 @@ def in_strategy() -> bool:
     return bool(tf.distribute.has_strategy())
 
 
+def overwrite(variable: Any, value: Any) -> None:
+    """Gives a variable a copy of a value."""
+    variable.assign(value)
+
+
 def global_norm(gradients: list[Any]) -> Any:
     """The norm of all gradients as one vector; missing ones count nothing."""
     parts = [tf.cast(g, tf.float32) for g in gradients if g is not None]

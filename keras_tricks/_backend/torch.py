@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from keras_tricks._backend import _metrics, _moments_torch, _own, _rows, _rows_torch
@@ -167,6 +168,13 @@ def replicas(model: Any = None) -> int:
 def in_strategy() -> bool:
     """Whether the step runs in one of several replicas, as TensorFlow has them."""
     return False
+
+
+def overwrite(variable: Any, value: Any) -> None:
+    """Gives a variable a copy of a value, without one of Keras's own between."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        value = torch.from_numpy(value)
+    variable.assign(value)
 
 
 def global_norm(gradients: list[Any]) -> Any:

@@ -8,15 +8,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_tricks import _patterns
+from keras_tricks import _backend, _patterns
 
 _LONGEST = 300
+# Where Keras's own hooks hold nothing but the weights, unless they are quantized.
+_PLAIN = (
+    keras.layers.Layer,
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Embedding,
+)
 
 
 def assign(new: Any, old: Any) -> None:
     """Gives a variable the value of another one, bit by bit."""
-    # Through the host: on JAX the two would share one buffer.
-    new.assign(host(old))
+    # Not by `assign` alone: on JAX the two would share one buffer.
+    _backend.overwrite(new, old.value)
 
 
 def first_line(error: Exception) -> str:
@@ -68,6 +75,13 @@ def carry_all(result: Any, fresh: Callable[[Any], bool]) -> None:
         )
 
 
+class _Hosted(dict[str, Any]):
+    """What a layer saves, copied to host memory one value at a time."""
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return host(super().__getitem__(name))
+
+
 def _same(old: Any, new: Any) -> list[tuple[Any, Any]]:
     """The variables that a layer holds itself, with those of its copy."""
     ours, theirs = own_variables(old), own_variables(new)
@@ -92,10 +106,11 @@ def own_variables(layer: Any) -> list[Any]:
 def _carry_state(old: Any, new: Any) -> None:
     """What a layer keeps beside its variables, by Keras's own hooks for saving."""
     own = type(old).load_own_variables
-    if own is not keras.layers.Layer.load_own_variables:
+    hooks = [kind.load_own_variables for kind in _PLAIN]
+    if own not in hooks or getattr(old, "quantization_mode", None):
         store: dict[str, Any] = {}
         old.save_own_variables(store)
-        new.load_own_variables({name: host(value) for name, value in store.items()})
+        new.load_own_variables(_Hosted(store))
     if getattr(old, "stateful", False) and getattr(old, "states", None) is not None:
         states = keras.tree.flatten(old.states), keras.tree.flatten(new.states)
         for one, other in zip(*states, strict=True):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_tricks import _arguments, _patterns
+from keras_tricks import _arguments, _backend, _patterns
 from keras_tricks._errors import NoEffectWarning
 from keras_tricks.surgery import _rebuild, _weight_files, _weight_matching
 from keras_tricks.surgery._report import Report
@@ -100,7 +100,7 @@ def transfer_weights(
         for position, chosen in pairs.items():
             if not _misfit(wanted[position], given[chosen]):
                 variable = weights[position][0]
-                variable.assign(given[chosen].read())
+                _backend.overwrite(variable, given[chosen].read())
                 # What an optimizer knows of the weight is of the old one.
                 copy.origin.pop(id(variable), None)
     _settle(copy.model)
