@@ -7,16 +7,18 @@ Sub-packages with classes that a saved model may name are imported at once, so t
 import importlib
 from types import ModuleType
 
-from keras_tricks import initializers, layers, optimizers, schedules
+from keras_tricks import ensembles, initializers, layers, optimizers, schedules
 from keras_tricks._errors import NoEffectWarning
 from keras_tricks._version import __version__
 
-_LAZY = ("callbacks", "probes", "surgery")
+_LAZY = ("callbacks", "fusion", "probes", "surgery")
 
 __all__ = [
     "NoEffectWarning",
     "__version__",
     "callbacks",
+    "ensembles",
+    "fusion",
     "initializers",
     "layers",
     "optimizers",

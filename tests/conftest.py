@@ -1,9 +1,18 @@
 """What every test shares: the backend markers and a clean slate of global state."""
 
 import importlib.util
+import os
+import tempfile
 
-import keras
-import pytest
+# The tests compile the same small programs again and again: where JAX is the backend,
+# each process keeps those it has made. To be set before JAX is imported.
+COMPILED = tempfile.TemporaryDirectory(prefix="keras_tricks_compiled_")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):

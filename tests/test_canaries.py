@@ -367,3 +367,69 @@ def test_an_initializer_without_a_seed_takes_one_from_random():
         layer.build((None, 2))
         drawn.append(keras.ops.convert_to_numpy(layer.kernel.value))
     assert np.array_equal(*drawn), f"its seed comes from elsewhere: {where}"
+
+
+def test_a_seed_generator_names_its_state():
+    where = "see `seed_states` in keras_tricks/ensembles/_random.py"
+    held = keras.layers.Dropout(0.5).variables
+    names = [variable.name for variable in held]
+    assert names == ["seed_generator_state"], f"another name: {where}"
+    assert tuple(held[0].shape) == (2,), f"it holds something else: {where}"
+
+
+def test_fit_asks_the_model_itself_for_its_validation():
+    where = "see `put` in keras_tricks/callbacks/_validation_guard.py"
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    inner, asked = model.evaluate, []
+
+    def evaluate(*args, **kwargs):
+        asked.append("evaluate")
+        return inner(*args, **kwargs)
+
+    vars(model)["evaluate"] = evaluate
+    data = np.zeros((4, 3)), np.zeros((4, 1))
+    model.fit(*data, validation_data=data, verbose=0)
+    assert asked == ["evaluate"], f"`fit` validates in another way: {where}"
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_an_optimizer_counts_its_steps_in_a_variable_of_that_name(several):
+    where = "see `made` in keras_tricks/callbacks/_update_watch.py"
+    variable = keras.Variable(np.zeros(2, "float32"), name="kernel")
+    one = SGD(0.1, gradient_accumulation_steps=2)
+    optimizer = MultiOptimizer(OptimizerMap(SGD(0.1), {".*": one})) if several else one
+    optimizer.build([variable])
+    for _ in range(4):
+        optimizer.apply([keras.ops.zeros(2)], [variable])
+    counter = next((v for v in optimizer.variables if v.name == "iteration"), None)
+    assert counter is not None, f"no variable 'iteration': {where}"
+    assert int(keras.ops.convert_to_numpy(counter.value)) == 4, where
+
+
+def test_a_layer_holds_its_layers_in_a_list():
+    # See `_replace` in ensembles/_sharing.py.
+    holder = keras.layers.Layer()
+    holder.first, holder.second = keras.layers.Dense(1), keras.layers.Dense(1)
+    old, second = holder.first, holder.second
+    holder.first = new = keras.layers.Dense(2)
+    assert list(holder._layers) == [old, second, new]
+    holder._layers[:] = [new, second]
+    inside = holder._flatten_layers(include_self=False, recursive=False)
+    assert list(inside) == [new, second]
+
+
+def test_a_built_layer_takes_another_layer_when_its_tracker_is_open():
+    where = "see `_open` in keras_tricks/ensembles/_sharing.py"
+    holder = keras.layers.TimeDistributed(keras.layers.Dense(2))
+    holder.build((None, 3, 4))
+    tracker = has(holder, "_tracker", where)
+    assert has(tracker, "locked", where), f"it is open after the build: {where}"
+    new = keras.layers.Dense(2)
+    with pytest.raises(ValueError, match="cannot add new elements of state"):
+        holder.layer = new
+    has(tracker, "unlock", where)()
+    holder.layer = new
+    has(tracker, "lock", where)()
+    assert tracker.locked, f"`lock` does something else: {where}"
+    assert holder.layer is new, where

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_tricks import _patterns
+from keras_tricks._report import Report
 from keras_tricks.layers._highway_conv import BaseHighwayConv
 from keras_tricks.layers.highway import Highway
 from keras_tricks.surgery import _activations
 from keras_tricks.surgery._calls import Call, calls, is_head
 from keras_tricks.surgery._rebuild import Insertion, Place
-from keras_tricks.surgery._report import Report
 
 _DROPOUTS = tuple(
     kind for name, kind in vars(keras.layers).items() if name.endswith("Dropout")

@@ -9,9 +9,9 @@ from keras import ops
 
 from keras_tricks import _arguments, _patterns
 from keras_tricks._errors import NoEffectWarning
+from keras_tricks._report import Report
 from keras_tricks.layers.highway import Highway
 from keras_tricks.surgery import _activations, _calls, _rebuild
-from keras_tricks.surgery._report import Report
 
 _SHOWN = 5
 # What a Dense and a Highway are both made with.

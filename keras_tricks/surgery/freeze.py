@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from keras_tricks import _patterns
 from keras_tricks._errors import NoEffectWarning
+from keras_tricks._report import Report
 from keras_tricks.surgery import _rebuild
-from keras_tricks.surgery._report import Report
 
 
 def freeze(model: Any, pattern: Any, plan: bool = False) -> Any:

@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_tricks import _arguments, _backend
 from keras_tricks._errors import NoEffectWarning
+from keras_tricks._report import Report
 from keras_tricks.surgery import _rebuild, _scaling
-from keras_tricks.surgery._report import Report
 
 
 def lsuv(

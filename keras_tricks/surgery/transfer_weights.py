@@ -8,8 +8,8 @@ import keras
 
 from keras_tricks import _arguments, _backend, _patterns
 from keras_tricks._errors import NoEffectWarning
+from keras_tricks._report import Report
 from keras_tricks.surgery import _rebuild, _weight_files, _weight_matching
-from keras_tricks.surgery._report import Report
 from keras_tricks.surgery._weight_matching import Slot
 
 _SHOWN = 5

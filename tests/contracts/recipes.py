@@ -67,9 +67,41 @@ RECIPES = {
     "callbacks.HalveOnPlateau": Callback(
         lambda: kt.callbacks.HalveOnPlateau("loss", patience=1, min_delta=100.0)
     ),
+    "callbacks.Snapshots": Callback(lambda: kt.callbacks.Snapshots(every=3)),
+    "callbacks.StochasticWeightAverage": Callback(
+        lambda: kt.callbacks.StochasticWeightAverage(0)
+    ),
     "callbacks.SwitchOptimizer": Callback(
         lambda: kt.callbacks.SwitchOptimizer(keras.optimizers.SGD(0.01), epoch=0)
     ),
+    "ensembles.Ensemble": Layer(
+        lambda: kt.ensembles.Ensemble(
+            [
+                keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
+                for _ in range(2)
+            ]
+        ),
+        NUMBERS[:, :3],
+    ),
+    "ensembles.augmented_predict": Function(),
+    "ensembles.load": Function(),
+    "ensembles.monte_carlo_predict": Function(),
+    "ensembles.recalibrate": Function(),
+    "ensembles.soup": Function(),
+    "ensembles.train_members": Function(),
+    "fusion.apply_temperature": Function(),
+    "fusion.decode_answers": Function(),
+    "fusion.fit_linear_weights": Function(),
+    "fusion.fit_temperature": Function(),
+    "fusion.fit_threshold": Function(),
+    "fusion.geometric_mean": Function(),
+    "fusion.greedy_selection": Function(),
+    "fusion.majority_vote": Function(),
+    "fusion.mean": Function(),
+    "fusion.mean_and_variance": Function(),
+    "fusion.mean_probability": Function(),
+    "fusion.median": Function(),
+    "fusion.rank_average": Function(),
     "initializers.WordVectors": Initializer(
         lambda: kt.initializers.WordVectors(
             {"a": [1.0, 2.0], "b": [3.0, 1.0]}, ["a", "b", "c"], seed=1
