@@ -433,3 +433,70 @@ def test_a_built_layer_takes_another_layer_when_its_tracker_is_open():
     has(tracker, "lock", where)()
     assert tracker.locked, f"`lock` does something else: {where}"
     assert holder.layer is new, where
+
+
+VECTORIZED = "see keras_tricks/ensembles/_vectorized_optimizer.py"
+TEMPLATE = "see keras_tricks/ensembles/_vectorized_core.py and vectorized_ensemble.py"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["_backend_update_step", "_apply_weight_decay", "_use_weight_decay", "_var_key"],
+)
+def test_optimizer_has_the_hooks_that_make_it_pure(name):
+    has(keras.optimizers.AdamW(), name, VECTORIZED)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"var_names": ["bias"]}, "_exclude_from_weight_decay_pattern"),
+        ({"var_names": ["bias"]}, "_exclude_from_weight_decay"),
+    ],
+)
+def test_optimizer_keeps_what_is_excluded_from_decay(given, name):
+    optimizer = keras.optimizers.AdamW()
+    optimizer.exclude_from_weight_decay(**given)
+    has(optimizer, name, VECTORIZED)
+
+
+def test_symbolic_build_makes_the_metrics_of_a_compiled_model():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", weighted_metrics=["mae"])
+    build = has(model, "_symbolic_build", TEMPLATE)
+    x, y, weight = np.zeros((2, 3)), np.zeros((2, 1)), np.ones(2)
+    build(data_batch=(x, y, weight))
+    metrics = has(model, "_compile_metrics", TEMPLATE)
+    assert metrics.variables, f"no metrics were built: {TEMPLATE}"
+    assert callable(metrics.update_state), f"no `update_state`: {TEMPLATE}"
+    assert callable(metrics.result), f"no `result`: {TEMPLATE}"
+
+
+@pytest.mark.parametrize("name", ["_flatten_layers", "_initial_epoch"])
+def test_model_has_the_names_that_a_vectorized_ensemble_reads(name):
+    has(keras.Sequential([keras.Input((3,))]), name, TEMPLATE)
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("SparseCategoricalAccuracy", "up"), ("AUC", "up"), ("MeanSquaredError", "down")],
+)
+def test_a_metric_knows_which_direction_is_better(metric, direction):
+    where = "see keras_tricks/ensembles/_vectorized_evaluate.py"
+    found = has(getattr(keras.metrics, metric)(), "_direction", where)
+    assert found == direction, where
+
+
+def test_nadam_keeps_the_product_of_its_momenta_as_a_variable():
+    optimizer = keras.optimizers.Nadam()
+    optimizer.build([keras.Variable([1.0])])
+    product = has(optimizer, "_u_product", VECTORIZED)
+    assert any(product is variable for variable in optimizer.variables), VECTORIZED
+
+
+def test_a_functional_model_lists_its_operations_and_has_its_name():
+    where = "see keras_tricks/ensembles/_vectorized_apart.py"
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs) * 2.0)
+    assert type(model).__name__ == "Functional", where
+    assert len(has(model, "operations", where)) == 3, where

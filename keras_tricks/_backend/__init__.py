@@ -10,6 +10,9 @@ import importlib
 import keras
 
 _backend = importlib.import_module(f"{__name__}.{keras.backend.backend()}")
+_vectorized = importlib.import_module(
+    f"{__name__}._vectorized_{keras.backend.backend()}"
+)
 
 batch_step = _backend.batch_step
 building_function = _backend.building_function
@@ -38,18 +41,38 @@ sum_duplicates = _backend.sum_duplicates
 take_rows = _backend.take_rows
 update_if = _backend.update_if
 zero_unless = _backend.zero_unless
+STEP_OVERHEAD = _vectorized.STEP_OVERHEAD
+MemberProgram = _vectorized.MemberProgram
+better_apart = _vectorized.better_apart
+finished = _vectorized.finished
+free_memory = _vectorized.free_memory
+member_devices = _vectorized.member_devices
+member_function = _vectorized.member_function
+member_gradients = _vectorized.member_gradients
+member_rows = _vectorized.member_rows
+members_value = _vectorized.members_value
 
 __all__ = [
     "GIVES_ROWS",
+    "STEP_OVERHEAD",
+    "MemberProgram",
     "batch_step",
+    "better_apart",
     "borrow_extras",
     "building_function",
     "change_rows",
     "dense",
     "equal",
+    "finished",
+    "free_memory",
     "global_norm",
     "has_rows",
     "in_strategy",
+    "member_devices",
+    "member_function",
+    "member_gradients",
+    "member_rows",
+    "members_value",
     "metrics_result",
     "moment_step",
     "numbers",

@@ -7,9 +7,11 @@ from keras_tricks.ensembles.monte_carlo_predict import monte_carlo_predict
 from keras_tricks.ensembles.recalibrate import recalibrate
 from keras_tricks.ensembles.soup import soup
 from keras_tricks.ensembles.train_members import train_members
+from keras_tricks.ensembles.vectorized_ensemble import VectorizedEnsemble
 
 __all__ = [
     "Ensemble",
+    "VectorizedEnsemble",
     "augmented_predict",
     "load",
     "monte_carlo_predict",

@@ -83,6 +83,8 @@ RECIPES = {
         ),
         NUMBERS[:, :3],
     ),
+    # Its tests show the round trips: a config holds the model that `build` returned.
+    "ensembles.VectorizedEnsemble": Result(),
     "ensembles.augmented_predict": Function(),
     "ensembles.load": Function(),
     "ensembles.monte_carlo_predict": Function(),

@@ -1,0 +1,268 @@
+"""Many members' steps in one program: JAX."""
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+# What a step of one member costs at the least, in seconds.
+STEP_OVERHEAD = 1e-4
+
+
+def better_apart() -> tuple[str, ...]:
+    """Words in the names of layers that are better done member by member.
+
+    On XLA's CPU a convolution of stacked kernels is 7 times slower, and one inside a
+    loop 3 to 10 times.
+    """
+    return ("Conv",) if jax.default_backend() == "cpu" else ()
+
+
+def member_gradients(loss_of: Callable[..., Any], weights: Any) -> Any:
+    """The loss with its extras, and the gradients of the weights."""
+    return jax.value_and_grad(loss_of, has_aux=True)(weights)
+
+
+def member_rows(array: Any, rows: Any) -> Any:
+    """Some rows of the data."""
+    return jnp.take(array, rows, axis=0, mode="clip")
+
+
+def members_value(variable: Any) -> Any:
+    """The content of a variable, which later assignments leave alone."""
+    return variable.value
+
+
+def finished(tensors: Any) -> None:
+    """Waits until all is computed, for a measurement."""
+    jax.block_until_ready(tensors)
+
+
+def member_devices(members: int) -> int:
+    """Over how many devices so many members are spread."""
+    devices = len(jax.local_devices())
+    return 1 if members % devices else devices
+
+
+def free_memory() -> float | None:
+    """Bytes that the device has left, where it says so."""
+    stats = jax.local_devices()[0].memory_stats()
+    if not stats or "bytes_limit" not in stats:
+        return None
+    return float(stats["bytes_limit"] - stats["bytes_in_use"])
+
+
+class MemberProgram:
+    """Runs steps of all members by one strategy.
+
+    Everything goes in and out with the members along a leading axis, the rows and the
+    counts with the steps before it.
+    """
+
+    def __init__(self, step: Any, strategy: str, members: int, loops: bool) -> None:
+        self._strategy = strategy
+        self._loops = loops
+        self._members = members
+        run = {
+            "vmap": self._together,
+            "unroll": self._unrolled,
+            "sequential": self._in_turn,
+        }
+        self.run = run[strategy]
+        if strategy == "vmap":
+            together = jax.vmap(step, in_axes=(0, 0, 0, 0, 0, None))
+            self._many = jax.jit(functools.partial(_loop, together))
+        elif strategy == "unroll":
+            self._step = jax.jit(functools.partial(_unroll, step, members))
+        elif loops:
+            self._many = jax.jit(functools.partial(_loop, step))
+        else:
+            self._step = jax.jit(step)
+
+    def _together(
+        self,
+        state: Any,
+        rows: Any,
+        counts: Any,
+        start: int,
+        stop: int,
+        rates: Any,
+        decays: Any,
+        data: Any,
+    ) -> Any:
+        if (mesh := _mesh(self._members)) is not None:
+            first, second = PartitionSpec("members"), PartitionSpec(None, "members")
+            state, rates, decays = jax.device_put(
+                (state, rates, decays), NamedSharding(mesh, first)
+            )
+            rows, counts = jax.device_put((rows, counts), NamedSharding(mesh, second))
+            data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+        state, losses, outputs = self._many(
+            state, rows, counts, rates, decays, data, start, stop
+        )
+        # Host views: no operation is compiled to cut them.
+        cut = functools.partial(_cut, start, stop)
+        return state, cut(losses), jax.tree.map(cut, outputs)
+
+    def _unrolled(
+        self,
+        state: Any,
+        rows: Any,
+        counts: Any,
+        start: int,
+        stop: int,
+        rates: Any,
+        decays: Any,
+        data: Any,
+    ) -> Any:
+        made = []
+        for s in range(start, stop):
+            state, loss, outputs = self._step(
+                state, rows[s], counts[s], rates, decays, data
+            )
+            made.append((loss, outputs))
+        return state, *_stacked(made)
+
+    def _in_turn(
+        self,
+        state: Any,
+        rows: Any,
+        counts: Any,
+        start: int,
+        stop: int,
+        rates: Any,
+        decays: Any,
+        data: Any,
+    ) -> Any:
+        states = _apart(state, self._members)
+
+        def one(k: int) -> Any:
+            inputs = [None if part is None else part[k] for part in (rates, decays)]
+            if self._loops:
+                return self._many(
+                    states[k], rows[:, k], counts[:, k], *inputs, data, start, stop
+                )
+            state, made, last = states[k], [], None
+            for s in range(start, stop):
+                # What has no batch in this step makes none, but has to say something.
+                if counts[s, k] or last is None:
+                    new, *last = self._step(
+                        state, rows[s, k], counts[s, k], *inputs, data
+                    )
+                    state = new if counts[s, k] else state
+                made.append(tuple(last))
+            return jax.block_until_ready((state, *_stacked(made)))
+
+        # Small steps leave cores idle; what one member waits for, another one uses.
+        workers = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+        if workers == 1:
+            results = [one(k) for k in range(self._members)]
+        else:
+            with ThreadPoolExecutor(min(workers, self._members)) as pool:
+                # The first one compiles.
+                results = [one(0), *pool.map(one, range(1, self._members))]
+        together = _together([result[0] for result in results])
+        losses = np.stack([np.asarray(result[1]) for result in results], axis=1)
+        outputs = jax.tree.map(
+            lambda *parts: np.stack([np.asarray(p) for p in parts], axis=1),
+            *[result[2] for result in results],
+        )
+        if not self._loops:
+            return together, losses, outputs
+        cut = functools.partial(_cut, start, stop)
+        return together, cut(losses), jax.tree.map(cut, outputs)
+
+
+def _cut(start: int, stop: int, array: Any) -> Any:
+    return np.asarray(array)[start:stop]
+
+
+def _loop(
+    step: Any,
+    state: Any,
+    rows: Any,
+    counts: Any,
+    rates: Any,
+    decays: Any,
+    data: Any,
+    start: Any,
+    stop: Any,
+) -> Any:
+    one = jax.eval_shape(step, state, rows[0], counts[0], rates, decays, data)
+    empty = jax.tree.map(
+        lambda leaf: jnp.zeros((rows.shape[0], *leaf.shape), leaf.dtype), one[1:]
+    )
+
+    def body(s: Any, carried: Any) -> Any:
+        state, kept = carried
+        state, *made = step(state, rows[s], counts[s], rates, decays, data)
+        kept = jax.tree.map(lambda whole, new: whole.at[s].set(new), kept, tuple(made))
+        return state, kept
+
+    state, (losses, outputs) = jax.lax.fori_loop(start, stop, body, (state, empty))
+    return state, losses, outputs
+
+
+def _unroll(
+    step: Any,
+    members: int,
+    state: Any,
+    rows: Any,
+    counts: Any,
+    rates: Any,
+    decays: Any,
+    data: Any,
+) -> Any:
+    mapped = (state, rows, counts, rates, decays)
+    results = [
+        step(*jax.tree.map(lambda leaf, k=k: leaf[k], mapped), data)
+        for k in range(members)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _apart(state: Any, members: int) -> Any:
+    return [jax.tree.map(lambda leaf, k=k: leaf[k], state) for k in range(members)]
+
+
+@jax.jit
+def _together(states: Any) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+def _stacked(made: list[Any]) -> Any:
+    return jax.tree.map(
+        lambda *leaves: np.stack([np.asarray(p) for p in leaves]), *made
+    )
+
+
+def _mesh(members: int) -> Any:
+    if member_devices(members) == 1:
+        return None
+    return Mesh(np.array(jax.local_devices()), ("members",))
+
+
+def member_function(function: Any, together: bool) -> Callable[..., Any]:
+    """Calls a function of one member for all: mapped arguments, then shared ones."""
+    if together:
+        return jax.jit(
+            lambda mapped, shared: jax.vmap(lambda one: function(*one, *shared))(mapped)
+        )
+    single = jax.jit(lambda one, shared: function(*one, *shared))
+
+    def in_turn(mapped: Any, shared: Any) -> Any:
+        members = len(jax.tree.leaves(mapped)[0])
+        results = [
+            single(jax.tree.map(lambda leaf, k=k: leaf[k], mapped), shared)
+            for k in range(members)
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+    return in_turn
