@@ -9,10 +9,9 @@ import importlib
 
 import keras
 
-_backend = importlib.import_module(f"{__name__}.{keras.backend.backend()}")
-_vectorized = importlib.import_module(
-    f"{__name__}._vectorized_{keras.backend.backend()}"
-)
+NAME = keras.backend.backend()
+_backend = importlib.import_module(f"{__name__}.{NAME}")
+_vectorized = importlib.import_module(f"{__name__}._vectorized_{NAME}")
 
 batch_step = _backend.batch_step
 building_function = _backend.building_function
@@ -54,6 +53,7 @@ members_value = _vectorized.members_value
 
 __all__ = [
     "GIVES_ROWS",
+    "NAME",
     "STEP_OVERHEAD",
     "MemberProgram",
     "batch_step",

@@ -1,13 +1,13 @@
 """Compiles a model like another one, down to the slots of the optimizer."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras.optimizers import LossScaleOptimizer, MultiOptimizer, OptimizerMap
 
-from keras_tricks.surgery import _carry
+from keras_tricks.surgery import _carry, _no_weight_decay
 
 # Not slots. `_own` is what this package's optimizers add, also found as attributes.
 _OTHER_LISTS = ("_variables", "_trainable_variables", "_own")
@@ -41,7 +41,23 @@ def compile_like(old: Any, new: Any, origin: Mapping[int, Any]) -> None:
             "auto_scale_loss": False,
         }
     )
+    if optimizer is not None:
+        # Before the slots: a step may follow at once.
+        places = [origin.get(id(variable)) for variable in new.trainable_variables]
+        carry_exclusions(old.optimizer, optimizer, places, new.trainable_variables)
     carry_slots(old.optimizer, optimizer, new.trainable_variables, origin)
+
+
+def carry_exclusions(
+    old: Any, new: Any, before: Sequence[Any], after: Sequence[Any]
+) -> None:
+    """Excludes from weight decay what the other optimizer does.
+
+    By pattern; and of the variables `after` those whose old ones, `before`, it does.
+    """
+    pairs = [(b, a) for b, a in zip(before, after, strict=True) if b is not None]
+    found = _no_weight_decay.told(_leaves(old), [b for b, _ in pairs])
+    _no_weight_decay.tell(_leaves(new), [a for _, a in pairs], found)
 
 
 def _compile_its_own_way(old: Any, new: Any) -> None:
@@ -65,7 +81,7 @@ def fresh(thing: Any) -> Any:
     try:
         with keras.saving.custom_object_scope(_named(thing)):
             config = _unresolved(keras.saving.serialize_keras_object(thing))
-            return keras.saving.deserialize_keras_object(config)
+            made = keras.saving.deserialize_keras_object(config)
     except Exception as error:
         kind = "a metric" if isinstance(thing, keras.Metric) else "an optimizer"
         raise ValueError(
@@ -75,6 +91,9 @@ def fresh(thing: Any) -> Any:
             "all arguments of its constructor, and register what it holds with "
             "keras.saving.register_keras_serializable"
         ) from error
+    if not isinstance(thing, keras.Metric):
+        carry_exclusions(thing, made, (), ())
+    return made
 
 
 def _check_optimizer(optimizer: Any) -> None:

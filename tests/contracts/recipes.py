@@ -170,6 +170,8 @@ RECIPES = {
     "surgery.reinitialize": Function(),
     "surgery.transfer_weights": Function(),
     "surgery.unfreeze": Function(),
+    "wrappers.KerasClassifier": Result(),
+    "wrappers.KerasRegressor": Result(),
 }
 
 

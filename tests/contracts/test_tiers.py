@@ -29,6 +29,7 @@ TIERS = {
     "surgery": 2,
     "ensembles": 3,
     "callbacks": 4,
+    "wrappers": 5,
 }
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}
 FILES = sorted(ROOT.rglob("*.py"))
