@@ -100,6 +100,21 @@ def seed(value: int) -> None:
 
 
 @contextmanager
+def seeded(value: int) -> Iterator[None]:
+    """Seeds the global random numbers, and gives them back however the block ends."""
+    python, numpy = random.getstate(), np.random.get_state()
+    # What PyTorch adds is noted for a module: any will do.
+    extras = _backend.borrow_extras(keras.layers.Identity(name="none"))
+    try:
+        seed(value)
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        extras()
+
+
+@contextmanager
 def borrowed(model: Any) -> Iterator[None]:
     """Gives the model back as it was, bit for bit, however the block ends.
 

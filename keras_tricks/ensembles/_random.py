@@ -1,14 +1,11 @@
-"""Random numbers that a function sets, uses and gives back."""
+"""Seeds for a function that draws random numbers."""
 
-import random
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_tricks import _arguments, _backend, _state
+from keras_tricks import _arguments
 
 # NumPy's global random numbers take no larger one.
 LARGEST = 2**32 - 1
@@ -35,21 +32,6 @@ def derived(*numbers: int) -> int:
     As many each time: zeros at the end count for nothing.
     """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0]) % 2**31
-
-
-@contextmanager
-def borrowed(seed: int) -> Iterator[None]:
-    """Seeds the global random numbers, and gives them back however the block ends."""
-    python, numpy = random.getstate(), np.random.get_state()
-    # PyTorch's extras are those of a module too: any will do.
-    extras = _backend.borrow_extras(keras.layers.Identity(name="none"))
-    try:
-        _state.seed(seed)
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        extras()
 
 
 def seed_states(variables: Iterable[Any]) -> list[Any]:

@@ -99,7 +99,7 @@ def augmented_predict(
     before = _state.copy_variables(v for layer in layers for v in layer.variables)
     predictions = []
     try:
-        with _random.borrowed(seed):
+        with _state.seeded(seed):
             _random.reseed([variable for variable, _ in before], seed)
             if include_original:
                 predictions.append(model.predict(x, batch_size=batch_size, verbose=0))

@@ -100,7 +100,7 @@ def train_members(
     check = _Checks()
     for member, seed in enumerate(_seeds(seeds, members)):
         offered = {"seed": seed, "member": member}
-        with _random.borrowed(seed), _initial_weights.drawn_anew(seed) as drawn:
+        with _state.seeded(seed), _initial_weights.drawn_anew(seed) as drawn:
             model = _build.model(build, **offered)
             check(model, models, drawn)
             again = functools.partial(check, earlier=models, drawn=drawn)

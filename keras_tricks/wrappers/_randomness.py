@@ -1,15 +1,11 @@
 """Random numbers for one fit, given back after it."""
 
-import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import keras
-import numpy as np
-
-from keras_tricks import _backend, _state
+from keras_tricks import _state
 
 # The numbers are those of the whole process, not of a thread.
 _ONE_AT_A_TIME = threading.RLock()
@@ -32,17 +28,8 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with alone():
-        python, numpy = random.getstate(), np.random.get_state()
-        # What PyTorch adds is noted for a module: any will do.
-        give_back = _backend.borrow_extras(keras.layers.Identity(name="none"))
-        try:
-            _state.seed(seed)
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
-            give_back()
+    with alone(), _state.seeded(seed):
+        yield
 
 
 def drawn(generator: Any) -> int:
