@@ -66,7 +66,6 @@ class MemberProgram:
     """
 
     def __init__(self, step: Any, strategy: str, members: int, loops: bool) -> None:
-        self._strategy = strategy
         self._loops = loops
         self._members = members
         run = {

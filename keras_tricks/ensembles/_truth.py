@@ -25,6 +25,28 @@ def check_inputs(x: Any) -> None:
     )
 
 
+def samples(x: Any) -> int:
+    """How many samples the arrays have.
+
+    Raises:
+        TypeError: If `x` is a dataset, a generator or something else.
+        ValueError: If there are none, or the arrays have not as many each.
+    """
+    leaves = keras.tree.flatten(x)
+    if not leaves or not all(hasattr(leaf, "shape") and leaf.shape for leaf in leaves):
+        raise TypeError(
+            "`x` must be an array, or a list or dict of arrays. Received: x of the "
+            f"type {type(x).__name__}; a dataset has no rows to take again"
+        )
+    counts = {len(leaf) for leaf in leaves}
+    if len(counts) > 1 or counts == {0}:
+        raise ValueError(
+            "`x` must have samples, and all its arrays as many. Received: arrays of "
+            f"the shapes {[tuple(leaf.shape) for leaf in leaves]}"
+        )
+    return counts.pop()
+
+
 def check_rank(answer: np.ndarray, name: str) -> None:
     """Checks for one row per sample.
 

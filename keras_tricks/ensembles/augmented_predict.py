@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_tricks import _arguments, _state
 from keras_tricks._errors import NoEffectWarning
-from keras_tricks.ensembles import _answers, _fusions, _outputs, _random
+from keras_tricks.ensembles import _answers, _fusions, _outputs, _random, _truth
 
 _OF_CLASSES = ("probabilities", "geometric", "vote")
 
@@ -89,7 +89,7 @@ def augmented_predict(
     """
     _arguments.built_model("model", model)
     _arguments.positive_integer("batch_size", batch_size)
-    count = _samples(x)
+    count = _truth.samples(x)
     augmentations = _checked(augmentations)
     fuse = _function(fusion)
     kinds = _kinds(model, fusion)
@@ -151,22 +151,6 @@ def _check_one_class(kind: str, model: Any, fusion: str) -> None:
             f"own. Received: fusion={fusion!r} for a model with several sigmoids; if "
             "exactly one class is true for a row, give the function of kt.fusion"
         )
-
-
-def _samples(x: Any) -> int:
-    leaves = keras.tree.flatten(x)
-    if not leaves or not all(hasattr(leaf, "shape") and leaf.shape for leaf in leaves):
-        raise TypeError(
-            "`x` must be an array, or a list or dict of arrays. Received: x of the "
-            f"type {type(x).__name__}; a dataset has no rows to change again"
-        )
-    counts = {len(leaf) for leaf in leaves}
-    if len(counts) > 1 or counts == {0}:
-        raise ValueError(
-            "`x` must have samples, and all its arrays as many. Received: arrays of "
-            f"the shapes {[tuple(leaf.shape) for leaf in leaves]}"
-        )
-    return counts.pop()
 
 
 def _checked(augmentations: Any) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_tricks import _arguments
 from keras_tricks._errors import NoEffectWarning
 from keras_tricks._report import Report
-from keras_tricks.ensembles import _soup_scores
+from keras_tricks.ensembles import _soup_scores, _truth
 
 _MODES = ("greedy", "uniform")
 
@@ -102,7 +102,7 @@ def soup(
     _architecture.check(models)
     _arguments.positive_integer("batch_size", batch_size)
     _arguments.one_of("mode", mode, _MODES)
-    count = _samples(x)
+    count = _truth.samples(x)
     scorer = _soup_scores.Scorer(models[0], metric, x, y, count, batch_size)
     average = _average.Average(models, _rows(x, batch_size), recalibrate)
     alone = [_score(scorer, average, [index]) for index in range(len(models))]
@@ -149,16 +149,6 @@ def _checked(models: Any) -> list[Any]:
             f"`models` must be at least two models. Received: {len(models)}"
         )
     return list(models)
-
-
-def _samples(x: Any) -> int:
-    leaves = keras.tree.flatten(x)
-    if not leaves or not all(hasattr(leaf, "shape") and leaf.shape for leaf in leaves):
-        raise TypeError(
-            "`x` must be an array, or a list or dict of arrays. Received: x of the "
-            f"type {type(x).__name__}"
-        )
-    return len(leaves[0])
 
 
 def _rows(x: Any, count: int) -> Any:
