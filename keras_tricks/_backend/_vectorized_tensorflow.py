@@ -1,6 +1,7 @@
 """Many members' steps in one program: TensorFlow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -128,9 +129,10 @@ class MemberProgram:
                 lambda spec: tf.TensorSpec((None, *spec.shape), spec.dtype), specs
             ),
         )
-        state, losses, outputs = tf.map_fn(
-            member, mapped, fn_output_signature=signature
-        )
+        with _variable_scope_kept():
+            state, losses, outputs = tf.map_fn(
+                member, mapped, fn_output_signature=signature
+            )
         swap = _swap_axes
         return state, swap(losses), tf.nest.map_structure(swap, outputs)
 
@@ -161,6 +163,21 @@ class MemberProgram:
             one = tf.nest.map_structure(lambda leaf, k=k: leaf[k], state)
             results.append(self._step(one, rows[k], counts[k], *inputs, data))
         return tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *results)
+
+
+@contextmanager
+def _variable_scope_kept() -> Iterator[None]:
+    """A block after which the thread's variable scope is as it was.
+
+    `tf.map_fn` that fails while it is traced leaves a caching device there, and no
+    `tf.distribute` strategy can be entered any more.
+    """
+    scope = tf.compat.v1.get_variable_scope()
+    before = scope.caching_device
+    try:
+        yield
+    finally:
+        scope.set_caching_device(before)
 
 
 def _loop(step: Any, state: Any, bounds: Any, specs: Any, leading: Any) -> Any:

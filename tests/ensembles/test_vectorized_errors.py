@@ -190,3 +190,18 @@ def test_names_the_layer_that_cannot_be_vectorized(strategy):
     many = VectorizedEnsemble(build, 2, strategy=strategy)
     with pytest.raises(ValueError, match=r"at the layer Careless.*number is needed"):
         many.fit(X, Y, verbose=0)
+
+
+@pytest.mark.backend("tensorflow", reason="only TensorFlow has such strategies")
+def test_a_failed_step_leaves_tensorflow_as_it_was():
+    import tensorflow as tf
+
+    class CarelessConv(Careless):
+        """Done member by member, for its name."""
+
+    build = lone.compiled(lambda: lone.net(CarelessConv(), shape=(4,)), optimizers.SGD)
+    with pytest.raises(ValueError, match="number is needed"):
+        VectorizedEnsemble(build, 2).fit(X, Y, verbose=0)
+    assert tf.compat.v1.get_variable_scope().caching_device is None
+    with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+        assert tf.distribute.has_strategy()
