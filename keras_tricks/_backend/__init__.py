@@ -28,6 +28,7 @@ dense = _backend.dense
 equal = _backend.equal
 global_norm = _backend.global_norm
 numbers = _backend.numbers
+adopt = _backend.adopt
 overwrite = _backend.overwrite
 sync_state = _backend.sync_state
 GIVES_ROWS = _backend.GIVES_ROWS
@@ -56,6 +57,7 @@ __all__ = [
     "NAME",
     "STEP_OVERHEAD",
     "MemberProgram",
+    "adopt",
     "batch_step",
     "better_apart",
     "borrow_extras",

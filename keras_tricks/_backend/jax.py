@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import keras
-import numpy as np
 
+from keras_tricks import _aligned
 from keras_tricks._backend import _metrics, _moments, _own, _rows, _rows_jax
 
 GIVES_ROWS = _rows.GIVES_ROWS
@@ -169,12 +169,16 @@ def in_strategy() -> bool:
 
 def overwrite(variable: Any, value: Any) -> None:
     """Gives a variable a copy of a value: what is assigned as it is, is shared."""
-    if isinstance(value, np.ndarray):
-        # Holds less on its way than `jnp.array` does, and waits: so the array can go.
-        value = jax.device_put(value, may_alias=False).block_until_ready()
-        variable.assign(value)
-    else:
-        variable.assign(jnp.array(value))
+    variable.assign(jnp.array(value))
+
+
+def adopt(variable: Any, array: Any) -> None:
+    """Gives a variable an array that nobody else holds, without a copy where it can."""
+    if jax.default_backend() == "cpu" and _aligned.can_be_taken(array, variable.dtype):
+        variable.assign(jnp.from_dlpack(array))
+        return
+    # Holds less on its way than `jnp.array` does, and waits: so the array can go.
+    variable.assign(jax.device_put(array, may_alias=False).block_until_ready())
 
 
 def global_norm(gradients: list[Any]) -> Any:

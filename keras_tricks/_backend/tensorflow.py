@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 
+from keras_tricks import _aligned
 from keras_tricks._backend import _metrics, _moments, _own, _rows_tensorflow
 
 metrics_result = _metrics.metrics_result
@@ -157,6 +158,13 @@ def in_strategy() -> bool:
 def overwrite(variable: Any, value: Any) -> None:
     """Gives a variable a copy of a value."""
     variable.assign(value)
+
+
+def adopt(variable: Any, array: Any) -> None:
+    """Gives a variable an array that nobody else holds, without a copy where it can."""
+    if _aligned.can_be_taken(array, variable.dtype):
+        array = tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    variable.assign(array)
 
 
 def global_norm(gradients: list[Any]) -> Any:

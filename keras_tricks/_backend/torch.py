@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 
 from keras_tricks._backend import _metrics, _moments_torch, _own, _rows, _rows_torch
@@ -171,10 +170,13 @@ def in_strategy() -> bool:
 
 
 def overwrite(variable: Any, value: Any) -> None:
-    """Gives a variable a copy of a value, without one of Keras's own between."""
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        value = torch.from_numpy(value)
+    """Gives a variable a copy of a value."""
     variable.assign(value)
+
+
+def adopt(variable: Any, array: Any) -> None:
+    """Gives a variable an array that nobody else holds, without a copy between."""
+    variable.assign(torch.from_numpy(array) if array.dtype.kind == "f" else array)
 
 
 def global_norm(gradients: list[Any]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from keras_tricks import _aligned
 from keras_tricks.surgery import _hdf5_texts
 
 # The filters that h5py applies itself and whose output has a known size.
@@ -164,6 +165,10 @@ def _unpacks(raw: bytes, size: int) -> bool:
 
 def read(dataset: Any) -> np.ndarray:
     """The values, once checked, as an array of the machine's own byte order."""
+    if dataset.dtype.kind == "f" and dataset.size and not is_bfloat16(dataset):
+        value = _aligned.empty(dataset.shape, dataset.dtype.newbyteorder("="))
+        dataset.read_direct(value)
+        return value
     value = np.asarray(dataset[()])
     if is_bfloat16(dataset):
         wide = value.view("<u2").astype("<u4")

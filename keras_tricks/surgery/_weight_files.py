@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_tricks import _arguments, _patterns
+from keras_tricks import _aligned, _arguments, _patterns
 from keras_tricks.surgery import _hdf5, _keras_zip, _weight_matching
 from keras_tricks.surgery._hdf5 import RefusedError
 from keras_tricks.surgery._weight_matching import Slot
@@ -135,7 +135,7 @@ def _counted(paths: list[str]) -> list[int]:
 
 def _copied(variable: Any) -> np.ndarray:
     # A copy: on JAX two variables must not share a buffer.
-    return np.array(ops.convert_to_numpy(variable.value))
+    return _aligned.copied(ops.convert_to_numpy(variable.value))
 
 
 def _hdf5_file(path: Path, stack: ExitStack) -> tuple[Any, Any]:

@@ -100,7 +100,7 @@ def transfer_weights(
         for position, chosen in pairs.items():
             if not _misfit(wanted[position], given[chosen]):
                 variable = weights[position][0]
-                _backend.overwrite(variable, given[chosen].read())
+                _backend.adopt(variable, given[chosen].read())
                 # What an optimizer knows of the weight is of the old one.
                 copy.origin.pop(id(variable), None)
     _settle(copy.model)

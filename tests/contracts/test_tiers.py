@@ -9,6 +9,7 @@ import keras_tricks as kt
 
 ROOT = Path(kt.__file__).parent
 TIERS = {
+    "_aligned": 0,
     "_arguments": 0,
     "_atomic": 0,
     "_axes": 0,

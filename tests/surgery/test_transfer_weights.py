@@ -1,5 +1,8 @@
 import gc
+import os
 import re
+import subprocess
+import sys
 import tracemalloc
 
 import h5py
@@ -328,6 +331,46 @@ def test_memory_is_that_of_one_weight_beside_the_copy(tmp_path):
         assert peak_of(lambda file=file: read_all(file)) < 1.1 * largest
         peak = peak_of(lambda file=file: transfer_weights(model, file, strict=True))
         assert peak < copy_alone + 1.1 * largest
+
+
+RESIDENT = """
+import gc, pathlib, sys, keras
+from keras_tricks import _backend
+from keras_tricks.surgery import _weight_files
+
+def resident(name):
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+
+model = keras.Sequential([keras.Input((4000,)), keras.layers.Dense(4000)])
+path = pathlib.Path(sys.argv[1]) / "one.weights.h5"
+model.save_weights(path)
+kernel = model.layers[0].kernel
+gc.collect()
+pathlib.Path("/proc/self/clear_refs").write_text("5")
+before = resident("VmRSS")
+with _weight_files.opened(path) as given:
+    for slot, variable in zip(given, model.weights, strict=True):
+        _backend.adopt(variable, slot.read())
+print((resident("VmHWM") - before) / (4000 * 4000 * 4))
+"""
+
+
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK),
+    reason="only Linux tells the highest memory of a part of a program",
+)
+def test_the_process_holds_one_weight_more_while_it_reads(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", RESIDENT, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < 1.15
 
 
 def test_says_which_argument_is_wrong_and_what_came(tmp_path):
