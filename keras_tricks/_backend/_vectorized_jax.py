@@ -46,8 +46,8 @@ def finished(tensors: Any) -> None:
 
 def member_devices(members: int) -> int:
     """Over how many devices so many members are spread."""
-    devices = len(jax.local_devices())
-    return 1 if members % devices else devices
+    most = len(jax.local_devices())
+    return max(n for n in range(1, most + 1) if members % n == 0)
 
 
 def free_memory() -> float | None:
@@ -243,9 +243,10 @@ def _stacked(made: list[Any]) -> Any:
 
 
 def _mesh(members: int) -> Any:
-    if member_devices(members) == 1:
+    devices = member_devices(members)
+    if devices == 1:
         return None
-    return Mesh(np.array(jax.local_devices()), ("members",))
+    return Mesh(np.array(jax.local_devices()[:devices]), ("members",))
 
 
 def member_function(function: Any, together: bool) -> Callable[..., Any]:

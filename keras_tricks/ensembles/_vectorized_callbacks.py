@@ -6,6 +6,7 @@ import keras
 
 _BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin")
 _QUIET = (keras.callbacks.ProgbarLogger, keras.callbacks.History)
+_SAVING = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
 
 
 def watches_batches(callbacks: Any) -> bool:
@@ -13,7 +14,7 @@ def watches_batches(callbacks: Any) -> bool:
     return any(
         _overridden(callback, name)
         for callback in _each(callbacks)
-        if not isinstance(callback, _QUIET)
+        if not isinstance(callback, _QUIET) and not _saves_by_epoch(callback)
         for name in (*_BATCH_HOOKS, "on_batch_end")
     )
 
@@ -52,6 +53,11 @@ class Hooks:
 
 def _each(callbacks: Any) -> Any:
     return callbacks.callbacks
+
+
+def _saves_by_epoch(callback: Any) -> bool:
+    """Whether a batch hook is there but does nothing."""
+    return type(callback) in _SAVING and callback.save_freq == "epoch"
 
 
 def _overridden(callback: Any, name: str) -> bool:

@@ -87,7 +87,21 @@ class Core:
             weight = ops.ones((rows,), keras.config.floatx())
         model = self.template.model
         self._compile_template(metrics)
-        model._symbolic_build(data_batch=(x, y, weight))
+        try:
+            model._symbolic_build(data_batch=(x, y, weight))
+        except Exception as error:
+            if not metrics:
+                raise
+            self._compile_template(None)
+            model._symbolic_build(data_batch=(x, y, weight))
+            # Without metrics it can be done.
+            raise ValueError(
+                "`metrics` must hold metrics that can be given `sample_weight`, for "
+                "the rows that pad a batch have none: a function must return a value "
+                f"per row. Received: metrics={metrics!r}, which fail with "
+                f"{type(error).__name__}: {error}; leave out the mean over the rows, "
+                "or take it over axis=-1"
+            ) from error
         return model._compile_metrics if metrics else None
 
     def evaluate(
@@ -108,6 +122,13 @@ class Core:
     def step(self) -> MemberStep:
         """One member's step, of which only the forward part is used."""
         return MemberStep(self.template.model, self.optimizer, False, False, False)
+
+    def outputs_kept(self, data: Any) -> Any:
+        """The outputs of one member for one row, if an epoch's are kept for metrics."""
+        model, keep = self.template.model, self.metrics(data).any
+        return MemberStep(model, self.optimizer, False, False, keep).output_specs(
+            1, data
+        )
 
     def values(self) -> tuple[list[Any], list[Any]]:
         """What the variables hold, as tensors."""

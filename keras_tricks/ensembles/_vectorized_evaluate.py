@@ -157,9 +157,10 @@ class Evaluation:
         chunk = min(longest, batch_size or size)
         active = np.ones(members, "int32")
         phases = _vectorized_rows.phases(rows, active, chunk, not self._exact)
-        losses, parts = [], []
+        losses: list[Any] = []
+        logs: dict[str, Any] = {}
+        state = None
         for phase in phases:
-            steps = []
             for rows_now, counts in zip(phase.rows, phase.counts, strict=True):
                 mapped = (
                     weights,
@@ -169,13 +170,15 @@ class Evaluation:
                 )
                 loss, outputs = self._all(mapped, (data,))
                 losses.append((_host(loss), counts))
-                steps.append(keras.tree.map_structure(_host, outputs))
-            together = keras.tree.map_structure(lambda *s: np.stack(s), *steps)
-            parts.append((phase.rows, phase.counts, together))
-        logs = {"loss": mean_loss(losses)}
-        if metrics.any:
-            logs.update(metrics(*joined(parts), data))
-        return logs
+                if metrics.any:
+                    # One step after the other: the outputs need not be held.
+                    step = keras.tree.map_structure(
+                        lambda one: _host(one)[None], outputs
+                    )
+                    logs, state = metrics.further(
+                        state, rows_now[None], counts[None], step, data
+                    )
+        return {"loss": mean_loss(losses), **logs}
 
     def predict(
         self, weights: Any, others: Any, x: Any, members: int, batch_size: Any = None

@@ -61,8 +61,12 @@ class Plan:
         self._rows = _vectorized_rows.checked("rows", rows, members, self._samples)
         self._all_rows = rows is None
 
-    def take_validation(self, data: Any, rows: Any, split: float) -> None:
+    def take_validation(
+        self, data: Any, rows: Any, split: float, batch_size: Any
+    ) -> None:
         """Whose rows are evaluated after an epoch."""
+        if batch_size is not None:
+            _arguments.positive_integer("validation_batch_size", batch_size)
         given = [data is not None, rows is not None, bool(split)]
         if sum(given) > 1 or (split and not self._all_rows):
             raise ValueError(
@@ -92,7 +96,7 @@ class Plan:
             return
         name = "validation_rows"
         rows = _vectorized_rows.checked(name, rows, members, samples)
-        self._validation = (rows, source)
+        self._validation = (rows, source, batch_size)
 
     def take_callbacks(self, callbacks: Any, verbose: Any, stopping: Any) -> None:
         """Who hears of the training."""
@@ -194,6 +198,8 @@ class Plan:
             self._ensemble.members_per_chunk,
             core.members,
             [*core.variables, *core.slots],
+            core.outputs_kept(self._data),
+            max(len(rows) for rows in self._rows),
         )
         return Training(
             core.template.model,

@@ -3,7 +3,10 @@
 import math
 import os
 import warnings
+from contextlib import suppress
 from typing import Any
+
+import keras
 
 from keras_tricks import _backend
 
@@ -11,14 +14,22 @@ from keras_tricks import _backend
 _COPIES = 3
 
 
-def members_per_chunk(wanted: Any, members: int, variables: list[Any]) -> int:
-    """The number asked for, or the one for which the memory suffices."""
+def members_per_chunk(
+    wanted: Any, members: int, variables: list[Any], outputs: Any = (), rows: int = 0
+) -> int:
+    """The number asked for, or the one for which the memory suffices.
+
+    `outputs` are those of one member for a row, kept for all `rows` of an epoch.
+    """
     if wanted != "auto":
         return min(int(wanted), members)
     free = _free()
     if free is None:
         return members
-    needed = _COPIES * sum(_bytes(variable) for variable in variables)
+    needed = _COPIES * sum(_bytes(variable.shape) for variable in variables)
+    kept = sum(_bytes(one.shape[1:]) for one in keras.tree.flatten(outputs))
+    # On the device, and on the host beside them.
+    needed += 2 * members * rows * kept
     # Half of it for activations and for whoever else is there.
     chunks = math.ceil(needed / (free / 2))
     if chunks <= 1:
@@ -38,11 +49,24 @@ def _free() -> float | None:
     device = _backend.free_memory()
     if device is not None:
         return device
+    with suppress(OSError, ValueError, IndexError):
+        if (available := _available("/proc/meminfo")) is not None:
+            return available
     try:
         return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
         return None
 
 
-def _bytes(tensor: Any) -> float:
-    return math.prod(int(length) for length in tensor.shape) * 4.0
+def _available(path: str) -> float | None:
+    """What Linux could give without swapping, the file cache included."""
+    with open(path, encoding="ascii") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name == "MemAvailable":
+                return float(value.split()[0]) * 1024
+    return None
+
+
+def _bytes(shape: Any) -> float:
+    return math.prod(int(length) for length in shape) * 4.0

@@ -47,8 +47,8 @@ class VectorizedEnsemble(Saving):
     of every member's rate. Optimizers: SGD, Adam, AdamW, Adamax, Adagrad, Adadelta,
     Nadam, RMSprop, Lion, Ftrl, Lamb and Adafactor of Keras.
 
-    On JAX the members are spread over all local devices if their number can be
-    divided by that of the devices; on TensorFlow and PyTorch they are on one.
+    On JAX the members are spread over as many local devices as divide their number;
+    on TensorFlow and PyTorch they are on one.
 
     Args:
         build: Callable that returns a built model, compiled or not. Every member has
@@ -247,7 +247,9 @@ class VectorizedEnsemble(Saving):
         )
         plan.refuse(steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
         plan.take_data(x, y, sample_weight, class_weight, rows)
-        plan.take_validation(validation_data, validation_rows, validation_split)
+        plan.take_validation(
+            validation_data, validation_rows, validation_split, validation_batch_size
+        )
         plan.take_callbacks(callbacks, verbose, early_stopping)
         return plan.run()
 
@@ -287,10 +289,8 @@ class VectorizedEnsemble(Saving):
         """An array (samples, members, ...)."""
         _vectorized_data.check_whole(batch_size, steps)
         inputs = _vectorized_data.inputs_on_device(x)
-        values = self._core.values()
-        return self._core.evaluation().predict(
-            *values, inputs, self.n_members, batch_size
-        )
+        evaluation, values = self._core.evaluation(), self._core.values()
+        return evaluation.predict(*values, inputs, self.n_members, batch_size)
 
     def member(self, index: int) -> Any:
         """One member as an ordinary model, with its weights as they are now."""
@@ -308,11 +308,10 @@ class VectorizedEnsemble(Saving):
     def best(self, metric: str = "val_loss", mode: str = "auto") -> Any:
         """The member with the best last value of a metric, as an ordinary model."""
         values = self.scores(metric)
-        metrics = self._core.built_metrics
-        higher = _vectorized_stopping.higher_is_better(metric, mode, metrics)
-        return self.member(
-            int(np.nanargmax(values) if higher else np.nanargmin(values))
-        )
+        known = self._core.built_metrics
+        higher = _vectorized_stopping.higher_is_better(metric, mode, known)
+        best = np.nanargmax(values) if higher else np.nanargmin(values)
+        return self.member(int(best))
 
     def ensemble(self, fusion: Any = "probabilities") -> Any:
         """An `Ensemble` of all members."""

@@ -1,5 +1,7 @@
 """What callbacks and early stopping do to every member."""
 
+import functools
+
 import keras
 import lone_models as lone
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from keras_tricks.ensembles import (
     VectorizedEnsemble,
+    _vectorized_callbacks,
     _vectorized_rows,
     _vectorized_stopping,
 )
@@ -60,6 +63,57 @@ def test_what_a_callback_does_at_a_batch_is_done():
         assert sorted(last) == ["accuracy", "loss"]
         for name, value in last.items():
             assert value == pytest.approx(history[name][epoch], abs=1e-6)
+
+
+class Steps(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+
+def test_only_who_hears_of_batches_has_the_steps_run_one_by_one(tmp_path):
+    path = str(tmp_path / "best.weights.h5")
+    checkpoint = functools.partial(
+        keras.callbacks.ModelCheckpoint, path, save_weights_only=True
+    )
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    for callbacks, watched in (
+        ([], False),
+        ([keras.callbacks.EarlyStopping()], False),
+        ([checkpoint(), backup], False),
+        ([checkpoint(save_freq=1)], True),
+        ([Steps()], True),
+    ):
+        given = keras.callbacks.CallbackList(callbacks, add_history=True)
+        assert _vectorized_callbacks.watches_batches(given) == watched
+    many = ensemble()
+    fit(many, callbacks=[checkpoint()])
+    other = ensemble()
+    other.load_weights(path)
+    for a, b in zip(many.get_weights(), other.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_the_validation_is_cut_into_batches_and_is_the_same(monkeypatch):
+    sizes, phases = [], _vectorized_rows.phases
+
+    def noted(orders, active, batch_size, mask):
+        sizes.append(batch_size)
+        return phases(orders, active, batch_size, mask)
+
+    monkeypatch.setattr(_vectorized_rows, "phases", noted)
+    found = []
+    for size in (None, 5):
+        many = ensemble(metrics=["accuracy"])
+        history = fit(
+            many,
+            validation_data=(X[:13], Y[:13]),
+            validation_rows=None,
+            validation_batch_size=size,
+        ).history
+        found.append([history["val_loss"], history["val_accuracy"]])
+    # Of training and validation each; 13 rows fit into one batch.
+    assert sizes == [16, 13, 16, 5]
+    assert np.allclose(*found, atol=1e-6)
 
 
 def test_the_rate_that_a_callback_has_set_lasts_to_the_next_fit(tmp_path):

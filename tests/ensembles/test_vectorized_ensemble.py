@@ -355,25 +355,26 @@ def test_evaluates_every_member_on_its_rows(trained):
 
 
 DEVICES = """
-import keras, jax, lone_models as lone, numpy as np
+import sys, keras, jax, lone_models as lone, numpy as np
 from keras_tricks.ensembles import VectorizedEnsemble
 assert len(jax.local_devices()) == 4
 build = lone.compiled(lone.dense, lambda: keras.optimizers.Adam(1e-2))
-many = VectorizedEnsemble(build, 8, seeds=range(8), strategy="vmap")
+members = int(sys.argv[1])
+many = VectorizedEnsemble(build, members, seeds=range(members), strategy="vmap")
 alone = many.members()[3]
-seen = []
-rows = [np.arange(48)] * 8
+rows = [np.arange(48)] * members
 many.fit(lone.VECTORS, lone.LABELS, rows=rows, batch_size=16, epochs=2, verbose=0)
-lone.train_alone(alone, 3, lone.VECTORS, lone.LABELS, rows, 2, seeds=range(8))
+lone.train_alone(alone, 3, lone.VECTORS, lone.LABELS, rows, 2, seeds=range(members))
 print(lone.distance(alone, many, 3), many.strategy_report[0]["devices"])
 """
 
 
 @pytest.mark.backend("jax", reason="the others use one device")
-def test_members_are_spread_over_all_devices():
+@pytest.mark.parametrize(("members", "used"), [(8, "4"), (6, "3"), (5, "1")])
+def test_members_are_spread_over_as_many_devices_as_divide_them(members, used):
     folder = os.path.dirname(lone.__file__)
     done = subprocess.run(
-        [sys.executable, "-c", DEVICES],
+        [sys.executable, "-c", DEVICES, str(members)],
         env={
             **os.environ,
             "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
@@ -386,4 +387,4 @@ def test_members_are_spread_over_all_devices():
     assert done.returncode == 0, done.stderr
     distance, devices = done.stdout.split()
     assert float(distance) < 1e-6
-    assert devices == "4"
+    assert devices == used

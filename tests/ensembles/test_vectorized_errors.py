@@ -130,6 +130,11 @@ def test_refuses_to_compile_what_cannot_be_kept(arguments, message):
             "cannot be given together",
         ),
         ({"validation_data": {"x": X}}, TypeError, "`validation_data` must be .* dict"),
+        (
+            {"validation_data": (X, Y), "validation_batch_size": 0},
+            ValueError,
+            "`validation_batch_size` must be a positive integer",
+        ),
         ({"early_stopping": 3}, TypeError, "must be a keras.callbacks.EarlyStopping"),
         (
             {"early_stopping": keras.callbacks.EarlyStopping()},
@@ -173,6 +178,19 @@ def test_refuses_to_evaluate_and_predict_in_steps():
             function(**given, steps=3)
         with pytest.raises(ValueError, match="`batch_size` must be a positive"):
             function(**given, batch_size=0)
+
+
+def test_refuses_a_metric_that_knows_no_rows():
+    def share_right(y_true, y_pred):
+        return keras.ops.mean(keras.ops.equal(y_true, keras.ops.argmax(y_pred, -1)))
+
+    many = VectorizedEnsemble(BUILD, 2)
+    many.compile("sgd", "sparse_categorical_crossentropy", metrics=[share_right])
+    before = many.get_weights()
+    with pytest.raises(ValueError, match=r"a value per row\. Received: .*share_right"):
+        many.fit(X, Y, verbose=0)
+    for a, b in zip(before, many.get_weights(), strict=True):
+        assert np.array_equal(a, b)
 
 
 class Careless(layers.Layer):
