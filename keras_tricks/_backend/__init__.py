@@ -48,6 +48,7 @@ finished = _vectorized.finished
 free_memory = _vectorized.free_memory
 member_devices = _vectorized.member_devices
 member_function = _vectorized.member_function
+asks_together = _vectorized.asks_together
 member_gradients = _vectorized.member_gradients
 member_rows = _vectorized.member_rows
 members_value = _vectorized.members_value
@@ -58,6 +59,7 @@ __all__ = [
     "STEP_OVERHEAD",
     "MemberProgram",
     "adopt",
+    "asks_together",
     "batch_step",
     "better_apart",
     "borrow_extras",

@@ -24,6 +24,14 @@ def better_apart() -> tuple[str, ...]:
     return ("Conv",) if jax.default_backend() == "cpu" else ()
 
 
+def asks_together() -> bool:
+    """Whether small models made alike are asked sooner in one operation.
+
+    Here stacking their weights takes 0.8 to 4 times what all of them take in turn.
+    """
+    return False
+
+
 def member_gradients(loss_of: Callable[..., Any], weights: Any) -> Any:
     """The loss with its extras, and the gradients of the weights."""
     return jax.value_and_grad(loss_of, has_aux=True)(weights)

@@ -19,6 +19,14 @@ def better_apart() -> tuple[str, ...]:
     return ("Conv", "LSTM", "GRU", "RNN")
 
 
+def asks_together() -> bool:
+    """Whether small models made alike are asked sooner in one operation.
+
+    Here all of them are one compiled program already.
+    """
+    return False
+
+
 def member_gradients(loss_of: Callable[..., Any], weights: Any) -> Any:
     """The loss with its extras, and the gradients of the weights."""
     with tf.GradientTape() as tape:

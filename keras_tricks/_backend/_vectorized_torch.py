@@ -18,6 +18,14 @@ def better_apart() -> tuple[str, ...]:
     return ("Conv",)
 
 
+def asks_together() -> bool:
+    """Whether small models made alike are asked sooner in one operation.
+
+    Not where gradients are wanted, as in training.
+    """
+    return not torch.is_grad_enabled()
+
+
 def member_gradients(loss_of: Callable[..., Any], weights: Any) -> Any:
     """The loss with its extras, and the gradients of the weights."""
     gradients, (loss, extras) = torch.func.grad_and_value(loss_of, has_aux=True)(

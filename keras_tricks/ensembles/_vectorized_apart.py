@@ -54,13 +54,14 @@ def rows_are_apart(model: Any, training: bool = True) -> bool:
     # An output of one number per row has no last axis of its own to be averaged over.
     outputs = getattr(model, "outputs", None) or ()
     return (
-        _model_is_apart(model, training)
+        model_is_apart(model, training)
         and all(len(output.shape) > 1 for output in outputs)
         and loss_is_a_mean(model.loss)
     )
 
 
-def _model_is_apart(model: Any, training: bool) -> bool:
+def model_is_apart(model: Any, training: bool) -> bool:
+    """Whether it is made of known layers, each of which keeps the rows apart."""
     if not _is_plain(model):
         return False
     # Of a functional model also the operations that are no layers.
@@ -82,7 +83,7 @@ def _is_plain(model: Any) -> bool:
 
 def _is_apart(layer: Any, training: bool) -> bool:
     if isinstance(layer, keras.Model):
-        return _model_is_apart(layer, training)
+        return model_is_apart(layer, training)
     if not training and type(layer) is keras.layers.BatchNormalization:
         return True
     return (

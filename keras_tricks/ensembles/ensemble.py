@@ -15,6 +15,7 @@ from keras_tricks.ensembles import (
     _members,
     _outputs,
     _storage,
+    _together,
 )
 from keras_tricks.ensembles._held_out import HeldOut
 from keras_tricks.ensembles._on_host import OnHost
@@ -121,6 +122,7 @@ class Ensemble(HeldOut, OnHost, keras.Model):
         # Keras has properties of the names `weights` and `outputs`.
         self._given = (weights, _outputs.as_given(outputs))
         self._fuse = _fusions.Fusion(fusion, len(checked))
+        self._together = _together.Together(checked)
         self._stay_on_host()
         self._columns, self.labels = _labels.of_columns(classes, len(checked))
         if self._estimator is not None:
@@ -164,8 +166,8 @@ class Ensemble(HeldOut, OnHost, keras.Model):
         """What the logits of the answer are divided by; 1 if not calibrated."""
         return float(ops.convert_to_numpy(self._temperature.value))
 
-    def call(self, inputs: Any) -> Any:
-        asked: dict[int, Any] = {}
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        asked = {} if training else self._together.answers(inputs)
         answers, widths = [], []
         for index, member in enumerate(self.models):
             if id(member) not in asked:
