@@ -93,76 +93,50 @@ class MemberProgram:
             self._step = jax.jit(step)
 
     def _together(
-        self,
-        state: Any,
-        rows: Any,
-        counts: Any,
-        start: int,
-        stop: int,
-        rates: Any,
-        decays: Any,
-        data: Any,
+        self, state: Any, phase: Any, start: int, stop: int, inputs: Any
     ) -> Any:
         if (mesh := _mesh(self._members)) is not None:
             first, second = PartitionSpec("members"), PartitionSpec(None, "members")
-            state, rates, decays = jax.device_put(
-                (state, rates, decays), NamedSharding(mesh, first)
-            )
-            rows, counts = jax.device_put((rows, counts), NamedSharding(mesh, second))
+            *given, data = inputs
+            state, given = jax.device_put((state, given), NamedSharding(mesh, first))
+            phase = jax.device_put(phase, NamedSharding(mesh, second))
             data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
-        state, losses, outputs = self._many(
-            state, rows, counts, rates, decays, data, start, stop
-        )
+            inputs = (*given, data)
+        state, losses, outputs = self._many(state, phase, inputs, start, stop)
         # Host views: no operation is compiled to cut them.
         cut = functools.partial(_cut, start, stop)
         return state, cut(losses), jax.tree.map(cut, outputs)
 
     def _unrolled(
-        self,
-        state: Any,
-        rows: Any,
-        counts: Any,
-        start: int,
-        stop: int,
-        rates: Any,
-        decays: Any,
-        data: Any,
+        self, state: Any, phase: Any, start: int, stop: int, inputs: Any
     ) -> Any:
         made = []
         for s in range(start, stop):
             state, loss, outputs = self._step(
-                state, rows[s], counts[s], rates, decays, data
+                state, phase.rows[s], phase.counts[s], inputs
             )
             made.append((loss, outputs))
         return state, *_stacked(made)
 
     def _in_turn(
-        self,
-        state: Any,
-        rows: Any,
-        counts: Any,
-        start: int,
-        stop: int,
-        rates: Any,
-        decays: Any,
-        data: Any,
+        self, state: Any, phase: Any, start: int, stop: int, inputs: Any
     ) -> Any:
         states = _apart(state, self._members)
+        *given, data = inputs
 
         def one(k: int) -> Any:
-            inputs = [None if part is None else part[k] for part in (rates, decays)]
+            mine = type(phase)(phase.rows[:, k], phase.counts[:, k])
+            inputs = (*(None if part is None else part[k] for part in given), data)
             if self._loops:
-                return self._many(
-                    states[k], rows[:, k], counts[:, k], *inputs, data, start, stop
-                )
+                return self._many(states[k], mine, inputs, start, stop)
             state, made, last = states[k], [], None
             for s in range(start, stop):
                 # What has no batch in this step makes none, but has to say something.
-                if counts[s, k] or last is None:
+                if mine.counts[s] or last is None:
                     new, *last = self._step(
-                        state, rows[s, k], counts[s, k], *inputs, data
+                        state, mine.rows[s], mine.counts[s], *inputs
                     )
-                    state = new if counts[s, k] else state
+                    state = new if mine.counts[s] else state
                 made.append(tuple(last))
             return jax.block_until_ready((state, *_stacked(made)))
 
@@ -190,25 +164,16 @@ def _cut(start: int, stop: int, array: Any) -> Any:
     return np.asarray(array)[start:stop]
 
 
-def _loop(
-    step: Any,
-    state: Any,
-    rows: Any,
-    counts: Any,
-    rates: Any,
-    decays: Any,
-    data: Any,
-    start: Any,
-    stop: Any,
-) -> Any:
-    one = jax.eval_shape(step, state, rows[0], counts[0], rates, decays, data)
+def _loop(step: Any, state: Any, phase: Any, inputs: Any, start: Any, stop: Any) -> Any:
+    rows, counts = phase
+    one = jax.eval_shape(step, state, rows[0], counts[0], *inputs)
     empty = jax.tree.map(
         lambda leaf: jnp.zeros((rows.shape[0], *leaf.shape), leaf.dtype), one[1:]
     )
 
     def body(s: Any, carried: Any) -> Any:
         state, kept = carried
-        state, *made = step(state, rows[s], counts[s], rates, decays, data)
+        state, *made = step(state, rows[s], counts[s], *inputs)
         kept = jax.tree.map(lambda whole, new: whole.at[s].set(new), kept, tuple(made))
         return state, kept
 
@@ -217,16 +182,10 @@ def _loop(
 
 
 def _unroll(
-    step: Any,
-    members: int,
-    state: Any,
-    rows: Any,
-    counts: Any,
-    rates: Any,
-    decays: Any,
-    data: Any,
+    step: Any, members: int, state: Any, rows: Any, counts: Any, inputs: Any
 ) -> Any:
-    mapped = (state, rows, counts, rates, decays)
+    *given, data = inputs
+    mapped = (state, rows, counts, *given)
     results = [
         step(*jax.tree.map(lambda leaf, k=k: leaf[k], mapped), data)
         for k in range(members)

@@ -83,21 +83,12 @@ class MemberProgram:
         self._all = self._unrolled if strategy == "unroll" else self._vectorized
         self._many = tf.function(many, autograph=False)
 
-    def run(
-        self,
-        state: Any,
-        rows: Any,
-        counts: Any,
-        start: int,
-        stop: int,
-        rates: Any,
-        decays: Any,
-        data: Any,
-    ) -> Any:
+    def run(self, state: Any, phase: Any, start: int, stop: int, inputs: Any) -> Any:
         """Runs the steps from `start` to before `stop`."""
-        rows, counts = tf.constant(rows), tf.constant(counts)
+        rows, counts = (tf.constant(part) for part in phase)
         bounds = tf.constant([start, stop])
-        return self._many(state, rows, counts, bounds, (rates, decays), data)
+        *given, data = inputs
+        return self._many(state, rows, counts, bounds, given, data)
 
     def _stepwise(
         self, state: Any, rows: Any, counts: Any, bounds: Any, given: Any, data: Any

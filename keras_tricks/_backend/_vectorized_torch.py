@@ -74,40 +74,22 @@ class MemberProgram:
         self._together = strategy == "vmap"
         self._step = step
 
-    def run(
-        self,
-        state: Any,
-        rows: Any,
-        counts: Any,
-        start: int,
-        stop: int,
-        rates: Any,
-        decays: Any,
-        data: Any,
-    ) -> Any:
+    def run(self, state: Any, phase: Any, start: int, stop: int, inputs: Any) -> Any:
         """Runs the steps from `start` to before `stop`."""
         device = pytree.tree_leaves(state)[0].device
-        there = counts
-        rows, counts = (
-            torch.as_tensor(part, device=device).long() for part in (rows, counts)
-        )
+        rows, counts = (torch.as_tensor(part, device=device).long() for part in phase)
+        bounds = range(start, stop)
         with torch.no_grad():
             if self._together:
-                return self._run(state, rows, counts, start, stop, rates, decays, data)
+                return self._run(state, rows, counts, bounds, inputs)
+            *given, data = inputs
             results = []
             for k in range(self._members):
-                one = _member((state, rates, decays), k)
+                one, mine = _member((state, given), k)
+                busy = phase.counts[:, k]
+                inputs = (*mine, data)
                 results.append(
-                    self._run(  # type: ignore[call-arg]
-                        one[0],
-                        rows[:, k],
-                        counts[:, k],
-                        start,
-                        stop,
-                        *one[1:],
-                        data,
-                        there[:, k],
-                    )
+                    self._run(one, rows[:, k], counts[:, k], bounds, inputs, busy)
                 )
             state = _stack([result[0] for result in results], 0)
             return state, *_stack([tuple(result[1:]) for result in results], 1)
@@ -117,21 +99,18 @@ class MemberProgram:
         state: Any,
         rows: Any,
         counts: Any,
-        start: int,
-        stop: int,
-        rates: Any,
-        decays: Any,
-        data: Any,
-        there: Any = None,
+        bounds: range,
+        inputs: Any,
+        busy: Any = None,
     ) -> Any:
+        """Runs some steps; of one member those alone in which it is busy."""
         made: list[Any] = []
-        for s in range(start, stop):
-            if there is not None and not there[s] and made:
+        for s in bounds:
+            if busy is not None and not busy[s] and made:
                 made.append(made[-1])
                 continue
-            inputs = (state, rows[s], counts[s], rates, decays, data)
-            new, *results = self._call(inputs)
-            if there is None or there[s]:
+            new, *results = self._call((state, rows[s], counts[s], *inputs))
+            if busy is None or busy[s]:
                 state = new
             made.append(tuple(results))
         return state, *_stack(made, 0)

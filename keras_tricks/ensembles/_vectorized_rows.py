@@ -1,13 +1,11 @@
 """Which row each member sees in which step."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-@dataclass
-class Phase:
+class Phase(NamedTuple):
     """Steps of one batch shape: rows (steps, members, batch), counts (steps, members).
 
     A member with a count of 0 has no batch in that step; one with less than the batch
@@ -83,7 +81,7 @@ def phases(orders: list[Any], active: Any, batch_size: int, mask: bool) -> list[
         ]
     # Members that rest change the counts, not the shapes: nothing is compiled anew.
     for phase in made:
-        phase.counts *= np.asarray(active, "int32")
+        np.multiply(phase.counts, np.asarray(active, "int32"), out=phase.counts)
     return [phase for phase in made if len(phase.rows)]
 
 

@@ -66,8 +66,7 @@ class Strategies:
         def piece(name: str, start: int, stop: int) -> None:
             nonlocal state
             program = self._program(name)
-            rows, counts = phase.rows, phase.counts
-            state, *made = program.run(state, rows, counts, start, stop, *inputs)
+            state, *made = program.run(state, phase, start, stop, inputs)
             pieces.append(made)
 
         while self.chosen is None and start < stop:
