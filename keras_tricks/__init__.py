@@ -11,7 +11,7 @@ from keras_tricks import ensembles, initializers, layers, optimizers, schedules
 from keras_tricks._errors import NoEffectWarning
 from keras_tricks._version import __version__
 
-_LAZY = ("callbacks", "fusion", "probes", "surgery", "wrappers")
+_LAZY = ("callbacks", "fusion", "lint", "probes", "surgery", "wrappers")
 
 __all__ = [
     "NoEffectWarning",
@@ -21,6 +21,7 @@ __all__ = [
     "fusion",
     "initializers",
     "layers",
+    "lint",
     "optimizers",
     "probes",
     "schedules",

@@ -1,5 +1,6 @@
 """A small table that prints itself."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,15 +26,25 @@ class Report:
             return self.summary
         table = [self.rows[0]._fields, *self.rows]
         cells = [[_cell(value) for value in row] for row in table]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-            for row in cells
-        ]
-        return "\n".join([self.summary, *lines])
+        return "\n".join([self.summary, *laid_out(cells)])
 
     def __repr__(self) -> str:
         return f"<Report {self.summary}>"
+
+
+def laid_out(cells: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
+    """The lines of a table; with a `width` its last column is folded."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        padded = [c.ljust(w) for c, w in zip(row[:-1], widths, strict=False)]
+        start = "".join(cell + "  " for cell in padded)
+        text = [row[-1]]
+        if width is not None:
+            text = textwrap.wrap(row[-1], max(width - len(start), 40)) or [""]
+        lines.append(start + text[0])
+        lines += [" " * len(start) + more for more in text[1:]]
+    return [line.rstrip() for line in lines]
 
 
 def _cell(value: Any) -> str:

@@ -500,3 +500,26 @@ def test_a_functional_model_lists_its_operations_and_has_its_name():
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs) * 2.0)
     assert type(model).__name__ == "Functional", where
     assert len(has(model, "operations", where)) == 3, where
+
+
+LINT = "see keras_tricks/lint/_decayed.py"
+
+
+def test_an_optimizer_notes_what_it_was_told_not_to_decay():
+    optimizer = keras.optimizers.AdamW()
+    weight, bias = (keras.Variable(np.zeros(2), name=n) for n in ("kernel", "bias"))
+    assert not getattr(optimizer, "_exclude_from_weight_decay", None), LINT
+    optimizer.exclude_from_weight_decay(var_list=[weight], var_names=["bias"])
+    keys = has(optimizer, "_exclude_from_weight_decay", LINT)
+    assert has(optimizer, "_var_key", LINT)(weight) in keys, f"other keys: {LINT}"
+    pattern = has(optimizer, "_exclude_from_weight_decay_pattern", LINT)
+    assert pattern.search(bias.name), f"another pattern: {LINT}"
+
+
+def test_keras_knows_the_seed_that_it_was_given():
+    import sys
+
+    where = "see `given_seed` in keras_tricks/lint/_rules/seed.py"
+    keras.utils.set_random_seed(17)
+    module = sys.modules[keras.utils.set_random_seed.__module__]
+    assert has(module, "get_random_seed", where)() == 17, f"another seed: {where}"

@@ -1,7 +1,7 @@
 """Gradual unfreezing: the head trains first, then ever more layers below it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -68,6 +68,8 @@ class GradualUnfreezing(keras.callbacks.Callback):
 
     Reference: Howard and Ruder 2018, section 3.3, arXiv 1801.06146.
     """
+
+    lint_traits: ClassVar[dict[str, Any]] = {"patterns": "groups"}
 
     def __init__(
         self,

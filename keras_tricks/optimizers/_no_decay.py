@@ -21,6 +21,11 @@ class NoDecay(Extension):
         self._extend(NoDecay, optimizer)
         self.__dict__.update(excluded=list(excluded), shapes=[list(s) for s in shapes])
 
+    @property
+    def inner(self) -> Any:
+        """The optimizer that was given."""
+        return self.__dict__["_extended"][NoDecay]
+
     def build(self, variables: Any) -> None:
         if self.built:
             return

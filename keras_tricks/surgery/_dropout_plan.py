@@ -6,20 +6,13 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_tricks import _patterns
+from keras_tricks._layer_kinds import DROPOUTS, is_convolution, unwrapped
 from keras_tricks._report import Report
-from keras_tricks.layers._highway_conv import BaseHighwayConv
 from keras_tricks.layers.highway import Highway
-from keras_tricks.surgery import _activations
+from keras_tricks.surgery import _activations, _sources
 from keras_tricks.surgery._calls import Call, calls, is_head
 from keras_tricks.surgery._rebuild import Insertion, Place
 
-_DROPOUTS = tuple(
-    kind for name, kind in vars(keras.layers).items() if name.endswith("Dropout")
-)
-_CONVOLUTIONS = (
-    BaseHighwayConv,
-    *(kind for name, kind in vars(keras.layers).items() if "Conv" in name),
-)
 _DENSE = (keras.layers.Dense, Highway)
 _SHOWN = 5
 
@@ -72,7 +65,7 @@ class DropoutPlan:
             if _is_recurrent(layer):
                 recurrent.append(same)
                 self._after(same, _recurrent_end)
-            elif isinstance(_unwrapped(layer), _DENSE):
+            elif isinstance(unwrapped(layer), _DENSE):
                 if any(len(tensor.shape) > 3 for tensor in same[0].outputs):
                     why = "on feature maps it is a convolution"
                     self._row(same[0], same[0].path, "", why)
@@ -85,7 +78,7 @@ class DropoutPlan:
     def _by_pattern(self, pattern: Any) -> None:
         for same in self._by_place():
             layer = same[0].layer
-            if pattern.fullmatch(same[0].path) and not isinstance(layer, _DROPOUTS):
+            if pattern.fullmatch(same[0].path) and not isinstance(layer, DROPOUTS):
                 self._after(same, _recurrent_end if _is_recurrent(layer) else _end)
 
     def _by_place(self) -> list[list[Call]]:
@@ -124,11 +117,11 @@ class DropoutPlan:
     def _before(self, same: list[Call]) -> None:
         call = same[0]
         path = f"{call.path} (input)"
-        if _has_own_dropout(_unwrapped(call.layer)):
+        if _has_own_dropout(unwrapped(call.layer)):
             self._row(call, path, "", "it has a dropout of its own")
         elif any(self._is_dropped(one) for one in same):
             self._row(call, path, "", "Dropout comes before it already")
-        elif any(_comes_from_convolution(one) for one in same):
+        elif any(_sources.comes_from_convolution(one) for one in same):
             self._row(call, path, "", "it comes from a convolution")
         else:
             name = self._add(call.place, call, "input_dropout", Insertion(_none, True))
@@ -161,8 +154,8 @@ class DropoutPlan:
     def _is_followed(self, call: Call) -> bool:
         """Whether some way from the call meets Dropout before a kernel or a merge."""
         return call in self._dropped or any(
-            isinstance(target.layer, _DROPOUTS)
-            or (_passes(target) and self._is_followed(target))
+            isinstance(target.layer, DROPOUTS)
+            or (_sources.passes(target) and self._is_followed(target))
             for target in call.fed()
         )
 
@@ -170,21 +163,14 @@ class DropoutPlan:
         """Whether what a call reads first comes from Dropout."""
         source = call.first_source
         while source is not None:
-            if isinstance(source.layer, _DROPOUTS) or source in self._dropped:
+            if isinstance(source.layer, DROPOUTS) or source in self._dropped:
                 return True
-            source = source.first_source if _passes(source) else None
+            source = source.first_source if _sources.passes(source) else None
         return False
 
 
 def _none() -> None:
     """Stands where the layer's name is not known yet."""
-
-
-def _passes(call: Call) -> bool:
-    """Whether a call does no more to its one input than to scale or to reshape it."""
-    if call.is_model:
-        return len(call.inputs) == 1
-    return len(call.inputs) <= 1 and not _activations.has_kernel(call.layer)
 
 
 def _end(call: Call) -> End:
@@ -211,8 +197,8 @@ def _recurrent_end(call: Call) -> End:
 
 
 def _is_recurrent(layer: Any) -> bool:
-    inner = _unwrapped(layer)
-    return isinstance(inner, keras.layers.RNN) and not isinstance(inner, _CONVOLUTIONS)
+    inner = unwrapped(layer)
+    return isinstance(inner, keras.layers.RNN) and not is_convolution(inner)
 
 
 def _has_own_dropout(layer: Any) -> bool:
@@ -220,17 +206,3 @@ def _has_own_dropout(layer: Any) -> bool:
     cell = getattr(layer, "cell", None)
     lowest = getattr(cell, "cells", [cell])[0]
     return any(getattr(part, "dropout", 0) for part in (layer, lowest))
-
-
-def _unwrapped(layer: Any) -> Any:
-    """The layer inside a TimeDistributed, a Bidirectional or another wrapper."""
-    if isinstance(layer, keras.layers.Bidirectional):
-        return layer.forward_layer
-    return layer.layer if isinstance(layer, keras.layers.Wrapper) else layer
-
-
-def _comes_from_convolution(call: Call) -> bool:
-    source = call.first_source
-    while source is not None and _passes(source):
-        source = source.first_source
-    return source is not None and isinstance(_unwrapped(source.layer), _CONVOLUTIONS)

@@ -27,6 +27,12 @@ def tell(
         leaf._exclude_from_weight_decay_cache = {}
 
 
+def forget(optimizer: Any) -> None:
+    """Takes back all that it was told."""
+    for name in (_PATTERN, _KEYS, "_exclude_from_weight_decay_cache"):
+        vars(optimizer).pop(name, None)
+
+
 def check_placed(leaves: Sequence[Any], variables: Sequence[Any]) -> None:
     """Refuses what could not be told to another optimizer.
 

@@ -10,19 +10,9 @@ import numpy as np
 
 from keras_tricks import _arguments, _patterns
 from keras_tricks._errors import NoEffectWarning
-from keras_tricks.layers._highway_conv import BaseHighwayConv
-from keras_tricks.layers.highway import Highway
-from keras_tricks.surgery import _activations, _calls, _carry, _rebuild
+from keras_tricks.surgery import _activations, _carry, _drawn, _rebuild
 
 _SHOWN = 5
-_KINDS = (
-    keras.layers.Dense,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    Highway,
-    BaseHighwayConv,
-)
 # The weights that a given initializer draws.
 _DRAWN = ("kernel", "embeddings")
 
@@ -111,7 +101,7 @@ def reinitialize(
         if seed is not None:
             random.seed(seed)
         result = _rebuild.rebuild(model, fresh=lambda layer: id(layer) in ids)
-        _draw(result, ids, given, _following(model), seed)
+        _draw(result, ids, given, _drawn.following(model), seed)
     finally:
         if seed is not None:
             random.setstate(before)
@@ -159,31 +149,12 @@ def _draw(result: Any, ids: set[int], given: Any, following: Any, seed: Any) -> 
                 continue
             drawn.add(id(variable))
             initializer = given
-            if given is None and isinstance(old, _KINDS):
+            if given is None and isinstance(old, _drawn.KINDS):
                 name = following.get(id(old), _activations.own(old))
-                initializer = _for_activation(name)
+                initializer = _drawn.for_activation(name)
             if initializer is not None:
                 initializer = _seeded(initializer, seed, number)
                 variable.assign(initializer(tuple(variable.shape), variable.dtype))
-
-
-def _following(model: Any) -> dict[int, str | None]:
-    """The nonlinearity behind each layer of the graph, where it is called first."""
-    found: dict[int, str | None] = {}
-    for call in _calls.calls(model):
-        layer = call.layer
-        inner = layer.layer if isinstance(layer, keras.layers.Wrapper) else layer
-        name = _activations.own(inner) or _activations.following(call)
-        found.setdefault(id(inner), name)
-    return found
-
-
-def _for_activation(name: str | None) -> Any:
-    if name in _activations.RELU_FAMILY:
-        return keras.initializers.HeNormal()
-    if name == _activations.SELU:
-        return keras.initializers.LecunNormal()
-    return keras.initializers.GlorotNormal()
 
 
 def _seeded(initializer: Any, seed: int | None, number: int) -> Any:

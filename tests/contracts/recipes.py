@@ -125,6 +125,14 @@ RECIPES = {
         lambda: kt.layers.HighwayConv2D((3, 2), activation="relu"),
         NUMBERS.reshape(2, 5, 2, 3),
     ),
+    "lint.Facts": Result(),
+    "lint.Finding": Result(),
+    "lint.Report": Result(),
+    "lint.check": Function(),
+    "lint.fix": Function(),
+    "lint.register": Function(),
+    "lint.rules": Function(),
+    "lint.unregister": Function(),
     "optimizers.AutoClip": Optimizer(
         lambda: kt.optimizers.AutoClip(keras.optimizers.SGD(0.01), 20, window=4)
     ),

@@ -16,6 +16,7 @@ TIERS = {
     "_backend": 0,
     "_build": 0,
     "_errors": 0,
+    "_layer_kinds": 0,
     "_owner": 0,
     "_patterns": 0,
     "_report": 0,
@@ -29,6 +30,7 @@ TIERS = {
     "probes": 2,
     "surgery": 2,
     "ensembles": 3,
+    "lint": 3,
     "callbacks": 4,
     "wrappers": 5,
 }

@@ -220,7 +220,7 @@ def test_an_unknown_layer_is_an_error_that_names_the_last_dense_layers():
     ):
         reinitialize(small(), "last")
     with pytest.raises(ValueError, match=r"none of lstm.* Did you mean 'lstm.*'\?$"):
-        reinitialize(stack(layers.LSTM(2), inputs=(2, 3)), "last")
+        reinitialize(stack(layers.LSTM(2, name="lstm"), inputs=(2, 3)), "last")
 
 
 def test_arguments_are_checked():
