@@ -11,12 +11,23 @@ from keras_tricks import ensembles, initializers, layers, optimizers, schedules
 from keras_tricks._errors import NoEffectWarning
 from keras_tricks._version import __version__
 
-_LAZY = ("callbacks", "fusion", "lint", "probes", "surgery", "wrappers")
+_LAZY = (
+    "callbacks",
+    "data",
+    "debug",
+    "fusion",
+    "lint",
+    "probes",
+    "surgery",
+    "wrappers",
+)
 
 __all__ = [
     "NoEffectWarning",
     "__version__",
     "callbacks",
+    "data",
+    "debug",
     "ensembles",
     "fusion",
     "initializers",

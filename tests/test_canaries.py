@@ -523,3 +523,37 @@ def test_keras_knows_the_seed_that_it_was_given():
     keras.utils.set_random_seed(17)
     module = sys.modules[keras.utils.set_random_seed.__module__]
     assert has(module, "get_random_seed", where)() == 17, f"another seed: {where}"
+
+
+def test_the_rate_of_a_step_is_asked_for_in_one_place():
+    where = "see `_scaled` in keras_tricks/callbacks/scale_learning_rate.py"
+    optimizer = SGD(0.5)
+    has(optimizer, "_get_current_learning_rate", where)
+    vars(optimizer)["_get_current_learning_rate"] = lambda: 7.0
+    assert optimizer.learning_rate == 7.0, f"`learning_rate` asks another: {where}"
+
+
+def test_fit_asks_a_dataset_for_its_workers_once_and_before_it_ends_no_epoch():
+    where = "see `workers` in keras_tricks/data/multi_scale.py"
+
+    class Noted(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return np.ones((4, 1)), np.ones((4, 1))
+
+        @property
+        def workers(self):
+            events.append("workers")
+            return 1
+
+        def on_epoch_end(self):
+            events.append("end")
+
+    for _ in range(2):
+        events = []
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(Noted(), epochs=3, verbose=0)
+        assert events == ["workers", "end", "end", "end", "end"], where

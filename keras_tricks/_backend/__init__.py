@@ -11,6 +11,7 @@ import keras
 
 NAME = keras.backend.backend()
 _backend = importlib.import_module(f"{__name__}.{NAME}")
+_watch = importlib.import_module(f"{__name__}._watch_{NAME}")
 _vectorized = importlib.import_module(f"{__name__}._vectorized_{NAME}")
 
 batch_step = _backend.batch_step
@@ -52,12 +53,19 @@ asks_together = _vectorized.asks_together
 member_gradients = _vectorized.member_gradients
 member_rows = _vectorized.member_rows
 members_value = _vectorized.members_value
+VALUES_BEFORE = _watch.VALUES_BEFORE
+accelerated = _watch.accelerated
+gradients = _watch.gradients
+run_step = _watch.run_step
+watch = _watch.watch
 
 __all__ = [
     "GIVES_ROWS",
     "NAME",
     "STEP_OVERHEAD",
+    "VALUES_BEFORE",
     "MemberProgram",
+    "accelerated",
     "adopt",
     "asks_together",
     "batch_step",
@@ -70,6 +78,7 @@ __all__ = [
     "finished",
     "free_memory",
     "global_norm",
+    "gradients",
     "has_rows",
     "in_strategy",
     "member_devices",
@@ -85,6 +94,7 @@ __all__ = [
     "rebuild_train_function",
     "replicas",
     "row_optimizer",
+    "run_step",
     "seed",
     "sum_duplicates",
     "sync_state",
@@ -92,6 +102,7 @@ __all__ = [
     "tap",
     "train_function_of",
     "update_if",
+    "watch",
     "without_gradients",
     "zero_unless",
 ]

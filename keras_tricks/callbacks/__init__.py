@@ -2,6 +2,7 @@
 
 from keras_tricks.callbacks.gradual_unfreezing import GradualUnfreezing
 from keras_tricks.callbacks.halve_on_plateau import HalveOnPlateau
+from keras_tricks.callbacks.scale_learning_rate import ScaleLearningRate
 from keras_tricks.callbacks.snapshots import Snapshots
 from keras_tricks.callbacks.stochastic_weight_average import StochasticWeightAverage
 from keras_tricks.callbacks.switch_optimizer import SwitchOptimizer
@@ -9,6 +10,7 @@ from keras_tricks.callbacks.switch_optimizer import SwitchOptimizer
 __all__ = [
     "GradualUnfreezing",
     "HalveOnPlateau",
+    "ScaleLearningRate",
     "Snapshots",
     "StochasticWeightAverage",
     "SwitchOptimizer",

@@ -1,12 +1,12 @@
 """Gradual unfreezing: the head trains first, then ever more layers below it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
 
 from keras_tricks import _arguments, _backend, _patterns
-from keras_tricks.callbacks import _averages, _freezing, _unfreezing_plan
+from keras_tricks.callbacks import _averages, _freezing, _one_call, _unfreezing_plan
 
 
 class GradualUnfreezing(keras.callbacks.Callback):
@@ -121,14 +121,13 @@ class GradualUnfreezing(keras.callbacks.Callback):
         # `on_train_batch_end` would slow down all steps on JAX.
         if not self._variables and not self._layers:
             return
-        own: dict[str, Any] = self.model.__dict__
-        usual = own["train_function"]
+        usual = _one_call.usual(self.model, "GradualUnfreezing")
         if usual is not self._usual:
             # Another callback has made a new one: a schedule or an optimizer changed.
             self._usual = usual
             step = _freezing.frozen_step(self.model, self._layers, self._variables)
             self._function = _backend.train_function_of(self.model, step)
-        own["train_function"] = _once(self.model, self._function, usual)
+        _one_call.put(self.model, self._function, usual, "GradualUnfreezing")
 
     def on_train_end(self, logs: Any = None) -> None:
         # Nor are a model and its compiled steps kept alive.
@@ -142,21 +141,3 @@ class GradualUnfreezing(keras.callbacks.Callback):
 
 def _count(variables: Any) -> int:
     return sum(keras.ops.size(variable) for variable in variables)
-
-
-def _once(
-    model: Any, function: Callable[..., Any], usual: Callable[..., Any]
-) -> Callable[..., Any]:
-    """A `train_function` for one call, after which the model has its usual one.
-
-    So nothing is left behind, whatever ends the training. If that was another
-    callback, between two steps, then the next `fit` has another history.
-    """
-    history = getattr(model, "history", None)
-
-    def train_function(*arguments: Any) -> Any:
-        vars(model)["train_function"] = usual
-        same = getattr(model, "history", None) is history
-        return (function if same else usual)(*arguments)
-
-    return train_function

@@ -67,6 +67,7 @@ RECIPES = {
     "callbacks.HalveOnPlateau": Callback(
         lambda: kt.callbacks.HalveOnPlateau("loss", patience=1, min_delta=100.0)
     ),
+    "callbacks.ScaleLearningRate": Callback(lambda: kt.callbacks.ScaleLearningRate(8)),
     "callbacks.Snapshots": Callback(lambda: kt.callbacks.Snapshots(every=3)),
     "callbacks.StochasticWeightAverage": Callback(
         lambda: kt.callbacks.StochasticWeightAverage(0)
@@ -74,6 +75,11 @@ RECIPES = {
     "callbacks.SwitchOptimizer": Callback(
         lambda: kt.callbacks.SwitchOptimizer(keras.optimizers.SGD(0.01), epoch=0)
     ),
+    # No state of its own goes into files: its tests show what it gives `fit`.
+    "data.MultiScale": Result(),
+    "debug.StepError": Result(),
+    "debug.explain_failure": Function(),
+    "debug.rerun_on_cpu": Function(),
     "ensembles.Ensemble": Layer(
         lambda: kt.ensembles.Ensemble(
             [

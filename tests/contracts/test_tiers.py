@@ -22,6 +22,7 @@ TIERS = {
     "_report": 0,
     "_state": 0,
     "_version": 0,
+    "data": 1,
     "fusion": 1,
     "initializers": 1,
     "layers": 1,
@@ -32,6 +33,7 @@ TIERS = {
     "ensembles": 3,
     "lint": 3,
     "callbacks": 4,
+    "debug": 4,
     "wrappers": 5,
 }
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}
