@@ -557,3 +557,15 @@ def test_fit_asks_a_dataset_for_its_workers_once_and_before_it_ends_no_epoch():
         model.compile("sgd", "mse")
         model.fit(Noted(), epochs=3, verbose=0)
         assert events == ["workers", "end", "end", "end", "end"], where
+
+
+def test_an_optimizer_sums_gradients_in_variables_by_index_of_the_weight():
+    where = "see `_accumulated` in keras_tricks/callbacks/_gradient_record.py"
+    optimizer = SGD(0.1, gradient_accumulation_steps=2)
+    weight = keras.Variable(np.zeros(2), name="weight")
+    optimizer.build([weight])
+    optimizer.apply([keras.ops.ones(2)], [weight])
+    sums = has(optimizer, "_accumulated_gradients", where)
+    index = has(optimizer, "_get_variable_index", where)(weight)
+    found = keras.ops.convert_to_numpy(sums[index].value)
+    assert found.tolist() == [1.0, 1.0], f"other sums: {where}"

@@ -42,6 +42,13 @@ sum_duplicates = _backend.sum_duplicates
 take_rows = _backend.take_rows
 update_if = _backend.update_if
 zero_unless = _backend.zero_unless
+difference_norms = _backend.difference_norms
+has_value = _backend.has_value
+largest = _backend.largest
+norms = _backend.norms
+siphon = _backend.siphon
+snapshot = _backend.snapshot
+with_log = _backend.with_log
 STEP_OVERHEAD = _vectorized.STEP_OVERHEAD
 MemberProgram = _vectorized.MemberProgram
 better_apart = _vectorized.better_apart
@@ -74,13 +81,16 @@ __all__ = [
     "building_function",
     "change_rows",
     "dense",
+    "difference_norms",
     "equal",
     "finished",
     "free_memory",
     "global_norm",
     "gradients",
     "has_rows",
+    "has_value",
     "in_strategy",
+    "largest",
     "member_devices",
     "member_function",
     "member_gradients",
@@ -88,6 +98,7 @@ __all__ = [
     "members_value",
     "metrics_result",
     "moment_step",
+    "norms",
     "numbers",
     "on_values",
     "overwrite",
@@ -96,6 +107,8 @@ __all__ = [
     "row_optimizer",
     "run_step",
     "seed",
+    "siphon",
+    "snapshot",
     "sum_duplicates",
     "sync_state",
     "take_rows",
@@ -103,6 +116,7 @@ __all__ = [
     "train_function_of",
     "update_if",
     "watch",
+    "with_log",
     "without_gradients",
     "zero_unless",
 ]

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import keras
 
 from keras_tricks import _aligned
-from keras_tricks._backend import _metrics, _moments, _own, _rows, _rows_jax
+from keras_tricks._backend import (
+    _gradients_jax,
+    _metrics,
+    _moments,
+    _own,
+    _rows,
+    _rows_jax,
+)
 
 GIVES_ROWS = _rows.GIVES_ROWS
 change_rows = _rows_jax.change_rows
@@ -20,6 +27,13 @@ row_optimizer = _rows_jax.row_optimizer
 sum_duplicates = _rows.sum_duplicates
 take_rows = _rows.take_rows
 moment_step = _moments.maker(lambda gradient: gradient)
+difference_norms = _gradients_jax.difference_norms
+has_value = _gradients_jax.has_value
+largest = _gradients_jax.largest
+norms = _gradients_jax.norms
+snapshot = _gradients_jax.snapshot
+siphon = _gradients_jax.siphon
+with_log = _gradients_jax.with_log
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:

@@ -9,7 +9,14 @@ import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 
 from keras_tricks import _aligned
-from keras_tricks._backend import _metrics, _moments, _own, _rows_tensorflow
+from keras_tricks._backend import (
+    _gradients_tensorflow,
+    _logs,
+    _metrics,
+    _moments,
+    _own,
+    _rows_tensorflow,
+)
 
 metrics_result = _metrics.metrics_result
 GIVES_ROWS = _rows_tensorflow.GIVES_ROWS
@@ -21,6 +28,13 @@ sum_duplicates = _rows_tensorflow.sum_duplicates
 take_rows = _rows_tensorflow.take_rows
 # A sparse gradient's duplicates are summed before they are squared.
 moment_step = _moments.maker(tf.convert_to_tensor)
+difference_norms = _gradients_tensorflow.difference_norms
+has_value = _gradients_tensorflow.has_value
+largest = _gradients_tensorflow.largest
+norms = _gradients_tensorflow.norms
+snapshot = _gradients_tensorflow.snapshot
+siphon = _logs.siphon
+with_log = _logs.with_log
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:

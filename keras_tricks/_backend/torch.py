@@ -6,7 +6,15 @@ from typing import Any
 
 import torch
 
-from keras_tricks._backend import _metrics, _moments_torch, _own, _rows, _rows_torch
+from keras_tricks._backend import (
+    _gradients_torch,
+    _logs,
+    _metrics,
+    _moments_torch,
+    _own,
+    _rows,
+    _rows_torch,
+)
 
 metrics_result = _metrics.metrics_result
 GIVES_ROWS = _rows.GIVES_ROWS
@@ -17,6 +25,13 @@ row_optimizer = _rows_torch.row_optimizer
 sum_duplicates = _rows.sum_duplicates
 take_rows = _rows.take_rows
 moment_step = _moments_torch.moment_step
+difference_norms = _gradients_torch.difference_norms
+has_value = _gradients_torch.has_value
+largest = _gradients_torch.largest
+norms = _gradients_torch.norms
+snapshot = _gradients_torch.snapshot
+siphon = _logs.siphon
+with_log = _logs.with_log
 
 
 def batch_step(model: Any, select: Callable[[Any], Any]) -> Callable[..., Any]:

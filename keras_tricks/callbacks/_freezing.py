@@ -18,14 +18,16 @@ SELF_CHANGING = (keras.layers.BatchNormalization, keras.layers.SpectralNormaliza
 
 
 def frozen_step(
-    model: Any, layers: Sequence[Any], variables: Sequence[Any]
+    model: Any,
+    inner: Callable[..., Any],
+    layers: Sequence[Any],
+    variables: Sequence[Any],
 ) -> Callable[..., Any]:
-    """A `train_step` that does not move the variables, nor the layers' statistics.
+    """The step `inner` without moving the variables, nor the layers' statistics.
 
     Nothing of it is left on the model, its layers or its optimizer between two calls:
     whatever stops a training, there is nothing to undo.
     """
-    inner = model.train_step
     changing = [layer for layer in layers if _changes_itself(layer)]
     frozen = {id(variable) for variable in variables}
 

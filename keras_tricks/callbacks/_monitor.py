@@ -1,21 +1,16 @@
 """A watched name: which way is better, and what was meant if it is missing."""
 
 import difflib
-import re
 from collections.abc import Iterable
 
-# Metrics that are better when higher, by the words in Keras's names for them.
-_HIGHER = re.compile(
-    "acc|auc|precision|recall|f1|fbeta|io_?u|similarity|correlation|sensitivity"
-    "|specificity|r2"
-)
+from keras_tricks import _direction
 
 
 def higher_is_better(monitor: str, mode: str) -> bool:
     """The direction that `mode` names, or that the name suggests when it is "auto"."""
     if mode != "auto":
         return mode == "max"
-    return not monitor.endswith("loss") and bool(_HIGHER.search(monitor))
+    return _direction.higher_is_better(monitor)
 
 
 def explain_missing(monitor: str, logged: Iterable[str]) -> str:

@@ -1,44 +1,97 @@
-"""A training function for one call: nothing is left behind, whatever ends a `fit`."""
+"""Another training step for one call, for all callbacks of a `fit` that want one.
+
+Between two calls the model has its usual `train_function`: whatever ends a training,
+there is nothing to undo.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-_MARK = "keras_tricks_one_call"
+from keras_tricks import _backend
+
+Step = Callable[..., Any]
 
 
-def usual(model: Any, who: str) -> Callable[..., Any]:
-    """The model's own `train_function`, before one is put in its place for a call.
+class StepChange:
+    """What one callback wants to be different, and the steps compiled with it.
 
-    Raises:
-        ValueError: If another callback of the same `fit` has put one there.
+    Args:
+        step: Function of a `train_step` that returns another one.
+        around: Function of the compiled `train_function` that returns another one, or
+            None.
+        order: Integer. Lower ones change the step before others do, and so stand
+            further inside; what they hook stands further outside.
     """
-    function: Callable[..., Any] = vars(model)["train_function"]
-    if not hasattr(function, _MARK):
-        return function
-    owner, before, history = getattr(function, _MARK)
-    if getattr(model, "history", None) is not history:
-        # Of a training that ended between two steps.
-        return before
-    raise ValueError(
-        f"{who} must be alone in changing the training step. Received: a `fit` with "
-        f"{owner}, which changes it too; use one of them at a time"
-    )
+
+    def __init__(
+        self,
+        step: Callable[[Step], Step],
+        around: Callable[[Step], Step] | None = None,
+        order: int = 0,
+    ) -> None:
+        self.step = step
+        self.around = around
+        self.order = order
+        # With the usual function and all changes that each was made from.
+        self.made: list[tuple[Step, list[StepChange], Step]] = []
 
 
-def put(
-    model: Any, function: Callable[..., Any], usual: Callable[..., Any], who: str
-) -> None:
-    """Gives the model a `train_function` for one call, and its usual one after it.
+def for_one_call(model: Any, change: StepChange) -> None:
+    """Has the next call of the model's `train_function` run a changed step.
 
-    If another callback ends the training between two steps, then the next `fit` has
-    another history, and the usual function is called.
+    To be called as a batch begins: `on_train_batch_end` would slow down all steps on
+    JAX.
     """
-    history = getattr(model, "history", None)
+    own = vars(model)
+    call = own.get("train_function")
+    if call is None:
+        # A loop of one's own, which does not call it.
+        return
+    if isinstance(call, _OneCall) and call.is_left_over():
+        call = call.usual
+    if not isinstance(call, _OneCall):
+        call = own["train_function"] = _OneCall(model, call)
+    call.changes.append(change)
 
-    def train_function(*arguments: Any) -> Any:
-        vars(model)["train_function"] = usual
-        same = getattr(model, "history", None) is history
-        return (function if same else usual)(*arguments)
 
-    setattr(train_function, _MARK, (who, usual, history))
-    vars(model)["train_function"] = train_function
+class _OneCall:
+    """A `train_function` for one call, after which the model has its usual one."""
+
+    def __init__(self, model: Any, usual: Step) -> None:
+        self.model = model
+        self.usual = usual
+        self.changes: list[StepChange] = []
+        self.history = getattr(model, "history", None)
+
+    def is_left_over(self) -> bool:
+        """Whether a callback ended the training between two steps.
+
+        Then the next `fit` has another history.
+        """
+        return getattr(self.model, "history", None) is not self.history
+
+    def __call__(self, *arguments: Any) -> Any:
+        vars(self.model)["train_function"] = self.usual
+        if self.is_left_over():
+            return self.usual(*arguments)
+        return _function(self.model, self.usual, self.changes)(*arguments)
+
+
+def _function(model: Any, usual: Step, changes: list[StepChange]) -> Step:
+    """The compiled step with all changes, made once for each usual one."""
+    changes = sorted(changes, key=lambda change: change.order)
+    keeper = changes[0]
+    # Another callback may have made a new one: a schedule or an optimizer changed.
+    keeper.made = [made for made in keeper.made if made[0] is usual]
+    for _, others, function in keeper.made:
+        if others == changes:
+            return function
+    step = model.train_step
+    for change in changes:
+        step = change.step(step)
+    function = _backend.train_function_of(model, step)
+    for change in changes:
+        if change.around is not None:
+            function = change.around(function)
+    keeper.made.append((usual, changes, function))
+    return function

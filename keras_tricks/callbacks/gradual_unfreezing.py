@@ -82,8 +82,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
         self.groups = groups
         self.every = _arguments.positive_integer("every", every)
         self.verbose = _arguments.one_of("verbose", verbose, (0, 1))
-        self._usual: Any = None
-        self._function: Any = None
+        self._trained: Any = None
         self._freeze([], [])
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -92,6 +91,8 @@ class GradualUnfreezing(keras.callbacks.Callback):
                 "GradualUnfreezing works on one replica only. Received: a model in a "
                 f"strategy with {count} replicas; train without the strategy"
             )
+        # On JAX, `self.model` writes the state of a running epoch back.
+        self._trained = self.model
         self._plan = _unfreezing_plan.read(self.groups, self.model)
         optimizer = self.model.optimizer
         if not optimizer.built:
@@ -118,25 +119,21 @@ class GradualUnfreezing(keras.callbacks.Callback):
             )
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        # `on_train_batch_end` would slow down all steps on JAX.
-        if not self._variables and not self._layers:
-            return
-        usual = _one_call.usual(self.model, "GradualUnfreezing")
-        if usual is not self._usual:
-            # Another callback has made a new one: a schedule or an optimizer changed.
-            self._usual = usual
-            step = _freezing.frozen_step(self.model, self._layers, self._variables)
-            self._function = _backend.train_function_of(self.model, step)
-        _one_call.put(self.model, self._function, usual, "GradualUnfreezing")
+        if self._variables or self._layers:
+            _one_call.for_one_call(self._trained, self._change)
 
     def on_train_end(self, logs: Any = None) -> None:
         # Nor are a model and its compiled steps kept alive.
         del self._plan
+        self._trained = None
         self._freeze([], [])
 
     def _freeze(self, layers: list[Any], variables: list[Any]) -> None:
         self._layers, self._variables = layers, variables
-        self._usual = self._function = None
+        model = self._trained
+        self._change = _one_call.StepChange(
+            lambda inner: _freezing.frozen_step(model, inner, layers, variables)
+        )
 
 
 def _count(variables: Any) -> int:

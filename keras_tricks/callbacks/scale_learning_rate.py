@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_tricks import _arguments, _backend
+from keras_tricks import _arguments
 from keras_tricks._backend import _own
 from keras_tricks.callbacks import _one_call
 from keras_tricks.schedules import _rates
@@ -28,7 +28,7 @@ class ScaleLearningRate(keras.callbacks.Callback):
     The factor goes into the compiled step: it holds for plain rates and schedules, for
     each group of a `MultiOptimizer`, and for decoupled weight decay, and the optimizer
     itself is not changed. With gradient accumulation it is that of the last batch of
-    each update. Not together with `GradualUnfreezing`.
+    each update.
 
     Args:
         base_batch_size: Positive integer, the size for which the rate is meant: the
@@ -38,8 +38,7 @@ class ScaleLearningRate(keras.callbacks.Callback):
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of its range; in `fit` if another callback
-            changes the training step too.
+        ValueError: If an argument is out of its range.
 
     Example:
     >>> import keras, numpy as np, keras_tricks as kt
@@ -63,24 +62,24 @@ class ScaleLearningRate(keras.callbacks.Callback):
             "base_batch_size", base_batch_size
         )
         self.rule = _arguments.one_of("rule", rule, ("linear", "sqrt"))
-        self._usual: Any = None
-        self._function: Any = None
-        self._optimizer: Any = None
+        self._change = _one_call.StepChange(self._scaled_step)
+        self._trained: Any = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        # On JAX, `self.model` writes the state of a running epoch back.
+        self._trained = self.model
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        # `on_train_batch_end` would slow down all steps on JAX.
-        usual = _one_call.usual(self.model, "ScaleLearningRate")
-        optimizer = self.model.optimizer
-        if usual is not self._usual or optimizer is not self._optimizer:
-            # The first step, or a callback has changed the schedule or the optimizer.
-            self._usual, self._optimizer = usual, optimizer
-            step = self._scaled_step()
-            self._function = _backend.train_function_of(self.model, step)
-        _one_call.put(self.model, self._function, usual, "ScaleLearningRate")
+        _one_call.for_one_call(self._trained, self._change)
 
-    def _scaled_step(self) -> Callable[..., Any]:
+    def on_train_end(self, logs: Any = None) -> None:
+        # Neither a model nor its compiled steps are kept alive.
+        self._trained = None
+        self._change = _one_call.StepChange(self._scaled_step)
+
+    def _scaled_step(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         """A `train_step` whose rates are multiplied while it runs."""
-        model, inner = self.model, self.model.train_step
+        model = self._trained
 
         def train_step(*state_and_data: Any) -> Any:
             x, _, _ = keras.utils.unpack_x_y_sample_weight(state_and_data[-1])

@@ -185,11 +185,14 @@ class AutoClip(Extension):
         """Takes a norm into the history, and returns the percentile of all in it."""
         places = ops.arange(self.window)
         here = ops.equal(places, ops.mod(self._recorded.value, self.window))
-        norms = ops.where(here, norm, self._norms.value)
-        self._norms.assign(norms)
+        self._norms.assign(ops.where(here, norm, self._norms.value))
         self._recorded.assign_add(1)
+        return self._threshold()
+
+    def _threshold(self) -> Any:
+        """The percentile of all norms in the history: what the last was clipped to."""
         count = ops.minimum(self._recorded.value, self.window)
-        return _percentile(norms, count, self.percentile)
+        return _percentile(self._norms.value, count, self.percentile)
 
     def _clip_units(self, gradient: Any, variable: Any) -> Any:
         axes = self.__dict__["_inside"][self._get_variable_index(variable)]

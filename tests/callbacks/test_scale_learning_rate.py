@@ -92,14 +92,28 @@ def test_a_new_optimizer_and_a_compile_are_followed():
     assert float(model.get_weights()[0].item()) == pytest.approx(-4.4)
 
 
-def test_two_callbacks_that_change_the_step_are_refused():
-    model = linear(keras.optimizers.SGD(0.1))
-    callbacks = [kt.callbacks.ScaleLearningRate(1), kt.callbacks.ScaleLearningRate(2)]
-    with pytest.raises(ValueError, match="must be alone in changing the training"):
-        model.fit(Batches([4]), verbose=0, callbacks=callbacks)
-    # What the failed training left is not taken for another callback.
-    model.fit(Batches([4]), verbose=0, callbacks=callbacks[:1])
-    assert float(model.get_weights()[0].item()) == pytest.approx(-0.4)
+def test_callbacks_that_change_the_step_do_so_together():
+    model = keras.Sequential(
+        [
+            keras.Input((1,)),
+            keras.layers.Dense(1, use_bias=False, name="low"),
+            keras.layers.Dense(1, use_bias=False, name="head"),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.1), lambda y, p: keras.ops.mean(p))
+    model.set_weights([np.ones((1, 1)), np.ones((1, 1))])
+    monitor = kt.callbacks.GradientMonitor()
+    callbacks = [
+        kt.callbacks.GradualUnfreezing(["low", "head"], every=9),
+        kt.callbacks.ScaleLearningRate(1),
+        monitor,
+        kt.callbacks.ScaleLearningRate(2),
+    ]
+    model.fit(Batches([4]), verbose=0, callbacks=callbacks)
+    low, head = (float(weight.item()) for weight in model.get_weights())
+    # The gradient of the head is 1; 0.1 * 4 / 1 * 4 / 2; the other one is frozen.
+    assert (low, head) == (1.0, pytest.approx(0.2))
+    assert list(monitor.norms) == pytest.approx([1.0])
 
 
 def test_wrong_arguments_are_refused():

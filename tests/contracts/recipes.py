@@ -61,6 +61,10 @@ NUMBERS = np.random.default_rng(0).normal(size=(4, 15)).astype("float32")
 
 RECIPES = {
     "NoEffectWarning": Result(),
+    "callbacks.ActivationMonitor": Callback(
+        lambda: kt.callbacks.ActivationMonitor(NUMBERS[:, :3])
+    ),
+    "callbacks.GradientMonitor": Callback(lambda: kt.callbacks.GradientMonitor()),
     "callbacks.GradualUnfreezing": Callback(
         lambda: kt.callbacks.GradualUnfreezing(["dense.*"])
     ),
@@ -152,8 +156,10 @@ RECIPES = {
     "optimizers.discriminative": Function(),
     "optimizers.layer_decay": Function(),
     "optimizers.no_decay": Function(),
+    "probes.Forecast": Result(),
     "probes.LearningRateCurve": Result(),
     "probes.find_learning_rate": Function(),
+    "probes.pilot_run": Function(),
     "schedules.CosineRestarts": Schedule(
         lambda: kt.schedules.CosineRestarts(0.1, 5, t_mul=1.5, m_mul=0.9, alpha=0.01)
     ),

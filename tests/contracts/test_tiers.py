@@ -15,6 +15,7 @@ TIERS = {
     "_axes": 0,
     "_backend": 0,
     "_build": 0,
+    "_direction": 0,
     "_errors": 0,
     "_layer_kinds": 0,
     "_owner": 0,
