@@ -18,6 +18,7 @@ _LAZY = (
     "fusion",
     "lint",
     "probes",
+    "runs",
     "surgery",
     "wrappers",
 )
@@ -35,6 +36,7 @@ __all__ = [
     "lint",
     "optimizers",
     "probes",
+    "runs",
     "schedules",
     "surgery",
     "wrappers",

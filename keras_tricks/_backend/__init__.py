@@ -14,11 +14,14 @@ _backend = importlib.import_module(f"{__name__}.{NAME}")
 _watch = importlib.import_module(f"{__name__}._watch_{NAME}")
 _vectorized = importlib.import_module(f"{__name__}._vectorized_{NAME}")
 
+accelerators = _backend.accelerators
 batch_step = _backend.batch_step
 building_function = _backend.building_function
 borrow_extras = _backend.borrow_extras
+deterministic = _backend.deterministic
 metrics_result = _backend.metrics_result
 moment_step = _backend.moment_step
+random_state = _backend.random_state
 rebuild_train_function = _backend.rebuild_train_function
 replicas = _backend.replicas
 seed = _backend.seed
@@ -73,6 +76,7 @@ __all__ = [
     "VALUES_BEFORE",
     "MemberProgram",
     "accelerated",
+    "accelerators",
     "adopt",
     "asks_together",
     "batch_step",
@@ -81,6 +85,7 @@ __all__ = [
     "building_function",
     "change_rows",
     "dense",
+    "deterministic",
     "difference_norms",
     "equal",
     "finished",
@@ -102,6 +107,7 @@ __all__ = [
     "numbers",
     "on_values",
     "overwrite",
+    "random_state",
     "rebuild_train_function",
     "replicas",
     "row_optimizer",

@@ -1,6 +1,7 @@
 """JAX's side of the backend door."""
 
 import functools
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
@@ -204,3 +205,27 @@ def global_norm(gradients: list[Any]) -> Any:
 def dense(gradient: Any) -> Any:
     """The gradient as a tensor: it is one."""
     return gradient
+
+
+def accelerators() -> list[str]:
+    """The names of the devices that are no processors."""
+    return [d.device_kind for d in jax.devices() if d.platform != "cpu"]
+
+
+def random_state() -> bytes | None:
+    """JAX's global random numbers: it has none."""
+    return None
+
+
+def deterministic() -> list[tuple[str, bool, str]]:
+    """Makes operations repeat: each setting, whether it holds, and why.
+
+    XLA reads its flags when it starts, which it has.
+    """
+    if not accelerators():
+        return [("operations of XLA", True, "on processors they repeat as they are")]
+    flag = "--xla_gpu_deterministic_ops=true"
+    if flag in os.environ.get("XLA_FLAGS", "").split():
+        return [("operations of XLA", True, "by XLA_FLAGS, if set before the start")]
+    remark = f"XLA has started; set XLA_FLAGS={flag} before Python starts"
+    return [("operations of XLA", False, remark)]

@@ -190,3 +190,26 @@ def global_norm(gradients: list[Any]) -> Any:
 def dense(gradient: Any) -> Any:
     """The gradient as a tensor."""
     return tf.convert_to_tensor(gradient)
+
+
+def accelerators() -> list[str]:
+    """The names of the devices that are no processors."""
+    devices = tf.config.list_physical_devices()
+    return [_device_name(device) for device in devices if device.device_type != "CPU"]
+
+
+def _device_name(device: Any) -> str:
+    details = tf.config.experimental.get_device_details(device)
+    return str(details.get("device_name", device.device_type))
+
+
+def random_state() -> bytes | None:
+    """TensorFlow's global random numbers: there is no way to read their position."""
+    return None
+
+
+def deterministic() -> list[tuple[str, bool, str]]:
+    """Makes operations repeat: each setting, whether it holds, and why."""
+    tf.config.experimental.enable_op_determinism()
+    remark = "those that have no such version raise an error with their name"
+    return [("deterministic operations of TensorFlow", True, remark)]

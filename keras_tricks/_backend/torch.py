@@ -1,5 +1,6 @@
 """PyTorch's side of the backend door."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -205,3 +206,37 @@ def global_norm(gradients: list[Any]) -> Any:
 def dense(gradient: Any) -> Any:
     """The gradient as a tensor: it is one."""
     return gradient
+
+
+def accelerators() -> list[str]:
+    """The names of the devices that are no processors."""
+    if torch.cuda.is_available():
+        devices = range(torch.cuda.device_count())
+        return [torch.cuda.get_device_name(device) for device in devices]
+    return ["mps"] if torch.backends.mps.is_available() else []
+
+
+def random_state() -> bytes | None:
+    """The state of PyTorch's global random numbers on processors."""
+    return torch.get_rng_state().numpy().tobytes()
+
+
+def deterministic() -> list[tuple[str, bool, str]]:
+    """Makes operations repeat: each setting, whether it holds, and why."""
+    # Only a warning: an operation that cannot repeat must not end the training.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    remark = "those that have no such version warn with their name when they run"
+    rows = [("deterministic operations of PyTorch", True, remark)]
+    if not torch.cuda.is_available():
+        return rows
+    name, value = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    known = os.environ.get(name) in (value, ":16:8")
+    early = known or not torch.cuda.is_initialized()
+    if early:
+        os.environ.setdefault(name, value)
+        rows.append(("products of matrices on CUDA", True, f"by {name}"))
+    else:
+        remark = f"CUDA has started; set {name}={value} before"
+        rows.append(("products of matrices on CUDA", False, remark))
+    return rows

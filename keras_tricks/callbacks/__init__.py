@@ -4,6 +4,7 @@ from keras_tricks.callbacks.activation_monitor import ActivationMonitor
 from keras_tricks.callbacks.gradient_monitor import GradientMonitor
 from keras_tricks.callbacks.gradual_unfreezing import GradualUnfreezing
 from keras_tricks.callbacks.halve_on_plateau import HalveOnPlateau
+from keras_tricks.callbacks.run_recorder import RunRecorder
 from keras_tricks.callbacks.scale_learning_rate import ScaleLearningRate
 from keras_tricks.callbacks.snapshots import Snapshots
 from keras_tricks.callbacks.stochastic_weight_average import StochasticWeightAverage
@@ -14,6 +15,7 @@ __all__ = [
     "GradientMonitor",
     "GradualUnfreezing",
     "HalveOnPlateau",
+    "RunRecorder",
     "ScaleLearningRate",
     "Snapshots",
     "StochasticWeightAverage",

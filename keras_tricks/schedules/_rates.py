@@ -68,9 +68,14 @@ def _number(rate: Any) -> float:
     return float(ops.convert_to_numpy(ops.convert_to_tensor(rate)))
 
 
+def now(optimizer: Any) -> list[float]:
+    """Each group's rate at this moment."""
+    return [_number(group.learning_rate) for group in groups(optimizer)]
+
+
 def highest(optimizer: Any) -> float:
     """The highest rate of any group at this moment."""
-    return max(_number(group.learning_rate) for group in groups(optimizer))
+    return max(now(optimizer))
 
 
 def read(optimizer: Any) -> list[dict[str, float]]:

@@ -1,6 +1,7 @@
 """One recipe per public name: how to make a small one, and what it promises."""
 
 import dataclasses
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,9 @@ RECIPES = {
         lambda: kt.callbacks.HalveOnPlateau("loss", patience=1, min_delta=100.0)
     ),
     "callbacks.ScaleLearningRate": Callback(lambda: kt.callbacks.ScaleLearningRate(8)),
+    "callbacks.RunRecorder": Callback(
+        lambda: kt.callbacks.RunRecorder(tempfile.mkdtemp())
+    ),
     "callbacks.Snapshots": Callback(lambda: kt.callbacks.Snapshots(every=3)),
     "callbacks.StochasticWeightAverage": Callback(
         lambda: kt.callbacks.StochasticWeightAverage(0)
@@ -160,6 +164,15 @@ RECIPES = {
     "probes.LearningRateCurve": Result(),
     "probes.find_learning_rate": Function(),
     "probes.pilot_run": Function(),
+    "runs.Run": Result(),
+    "runs.compare": Function(),
+    "runs.list": Function(),
+    "runs.plot": Function(),
+    "runs.repeat": Function(),
+    "runs.report": Function(),
+    "runs.reproducible": Function(),
+    "runs.to_pandas": Function(),
+    "runs.unstable_layers": Function(),
     "schedules.CosineRestarts": Schedule(
         lambda: kt.schedules.CosineRestarts(0.1, 5, t_mul=1.5, m_mul=0.9, alpha=0.01)
     ),

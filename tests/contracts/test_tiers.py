@@ -30,6 +30,7 @@ TIERS = {
     "optimizers": 1,
     "schedules": 1,
     "probes": 2,
+    "runs": 2,
     "surgery": 2,
     "ensembles": 3,
     "lint": 3,
