@@ -18,7 +18,7 @@ def call(build: Any, name: str = "build", **offered: Any) -> Any:
     Raises:
         TypeError: If it cannot be called, or asks for an argument that is not offered.
     """
-    if not callable(build):
+    if not callable(build) or isinstance(build, keras.Model):
         raise TypeError(
             f"`{name}` must be a function that returns a new one at each call. "
             f"Received: {name}={build!r}"

@@ -147,6 +147,9 @@ RECIPES = {
     "lint.register": Function(),
     "lint.rules": Function(),
     "lint.unregister": Function(),
+    "model_selection.cross_validate": Function(),
+    "model_selection.leaderboard": Function(),
+    "model_selection.suggest_configurations": Function(),
     "optimizers.AutoClip": Optimizer(
         lambda: kt.optimizers.AutoClip(keras.optimizers.SGD(0.01), 20, window=4)
     ),

@@ -36,6 +36,7 @@ TIERS = {
     "lint": 3,
     "callbacks": 4,
     "debug": 4,
+    "model_selection": 4,
     "wrappers": 5,
 }
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}
