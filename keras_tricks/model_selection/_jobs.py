@@ -1,5 +1,6 @@
 """Folds in other processes, of this machine or of others, through joblib."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -73,7 +74,7 @@ def run(
                 left.remove(outcome.fold)
                 deaths = 0
                 yield outcome
-        except BrokenProcessPool as error:
+        except _of_dead_workers() as error:
             deaths += 1
             if deaths == _DEATHS:
                 raise RuntimeError(
@@ -81,6 +82,12 @@ def run(
                     f"{left} left: there may be too little memory for n_jobs="
                     f"{n_jobs!r} at a time. Give fewer"
                 ) from error
+
+
+def _of_dead_workers() -> tuple[type[Exception], ...]:
+    """What tells of workers that died: joblib's own, and that of Dask where it runs."""
+    dask = sys.modules.get("distributed")
+    return (BrokenProcessPool, *([dask.KilledWorker] if dask else []))
 
 
 def _worker() -> Callable[..., Any]:

@@ -71,6 +71,18 @@ def test_workers_that_die_again_and_again_are_an_error(tmp_path):
         run(build, n_jobs=2)
 
 
+@pytest.mark.needs("distributed")
+def test_dask_workers_that_die_again_and_again_are_an_error_too(monkeypatch):
+    from distributed import KilledWorker
+
+    def dying(calls):
+        raise KilledWorker("fold", None, 3)
+
+    monkeypatch.setattr(joblib, "Parallel", lambda **given: dying)
+    with pytest.raises(RuntimeError, match="`n_jobs` workers died 3 times in a row"):
+        run(n_jobs=2)
+
+
 def test_threads_take_turns():
     with joblib.parallel_config(backend="threading", n_jobs=2):
         result = run()
