@@ -30,6 +30,11 @@ class Run(NamedTuple):
     compiled: bool
     metrics: dict[str, float]
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, which knows no NaN: None for a metric that is not finite."""
+        finite = {n: v if np.isfinite(v) else None for n, v in self.metrics.items()}
+        return {**self._asdict(), "metrics": finite}
+
 
 class Clock(keras.callbacks.Callback):
     """The seconds of each epoch, and of the first call of the step in it."""

@@ -168,9 +168,10 @@ class Forecast:
         )
         reason = self._doubt(errors, found)
         verdict = "not enough" if reason else "enough evidence"
-        ends = (found.estimate, found.low, found.high)
-        if higher:
-            ends = (1.0 - found.estimate, 1.0 - found.high, 1.0 - found.low)
+        # More than all cannot be wrong.
+        most = 1.0 if counted else np.inf
+        low, error, high = (min(e, most) for e in found[:3])
+        ends = (1.0 - error, 1.0 - high, 1.0 - low) if higher else (error, low, high)
         return _Metric(*ends, verdict, reason, found)
 
     def _doubt(self, errors: list[np.ndarray], found: Extrapolation) -> str:
@@ -262,7 +263,7 @@ class Forecast:
             "metrics": metrics,
             "verdict": self.verdict,
             "reason": self.reason,
-            "runs": [run._asdict() for run in self.runs],
+            "runs": [run.to_dict() for run in self.runs],
         }
 
     def plot(self, ax: Any = None, metric: str | None = None) -> Any:

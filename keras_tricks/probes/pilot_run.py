@@ -98,8 +98,7 @@ def pilot_run(
     _arguments.positive_integer("repeats", repeats)
     if seed is not None:
         _arguments.integer("seed", seed, 0, _LARGEST_SEED)
-    if isinstance(metrics, str):
-        metrics = [metrics]
+    metrics = _checked_metrics(metrics)
     x, y, rows = _checked_data(x, y)
     first = int(np.random.randint(_LARGEST_SEED)) if seed is None else int(seed)
     random = np.random.default_rng(first)
@@ -124,6 +123,9 @@ def pilot_run(
             runs.append(
                 _run(programs, _samples.take((x, y), indices), validation, own_seed)
             )
+        # What `evaluate` gives is known only now, but not as late as at the end.
+        for name in metrics or ():
+            _arguments.one_of("metrics", name, list(runs[0].metrics))
     return Forecast(
         runs,
         rows=rows,
@@ -263,6 +265,18 @@ def _checked_fractions(fractions: Any) -> list[float]:
             f"fractions={fractions!r}"
         )
     return [float(fraction) for fraction in found]
+
+
+def _checked_metrics(metrics: Any) -> list[str] | None:
+    if metrics is None or isinstance(metrics, str):
+        return metrics if metrics is None else [metrics]
+    found = list(metrics) if isinstance(metrics, list | tuple) else []
+    if not found or not all(isinstance(name, str) for name in found):
+        raise TypeError(
+            "`metrics` must be None, a name or a list of names. Received: "
+            f"metrics={metrics!r}; give names such as 'accuracy', or None for all"
+        )
+    return found
 
 
 def _checked_data(x: Any, y: Any) -> tuple[Any, Any, int]:

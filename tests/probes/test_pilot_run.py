@@ -250,6 +250,8 @@ def test_a_sample_ends_with_a_batch_of_the_size_of_the_last():
         ({"epochs": 0}, ValueError, "`epochs` must be a positive integer"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be a positive integer"),
         ({"repeats": 0}, ValueError, "`repeats` must be a positive integer"),
+        ({"metrics": 3}, TypeError, "`metrics` must be None, a name or a list"),
+        ({"metrics": []}, TypeError, "`metrics` must be None, a name or a list"),
         ({"seed": -1}, ValueError, "`seed` must be an integer from 0"),
         ({"y": None}, TypeError, "`x` and `y` must be arrays"),
         ({"y": Y[:3]}, ValueError, "one row per sample"),
@@ -262,6 +264,32 @@ def test_refusals(change, error, message):
     arguments = {"build": build, "x": X, "y": Y, "epochs": 1, **change}
     with pytest.raises(error, match=message):
         kt.probes.pilot_run(**arguments)
+
+
+def test_an_unknown_metric_is_refused_before_the_long_runs():
+    made = []
+
+    def counted():
+        made.append(build())
+        return made[-1]
+
+    with pytest.raises(ValueError, match="`metrics` must be one of 'accuracy', 'loss'"):
+        kt.probes.pilot_run(counted, X, Y, epochs=1, batch_size=6, metrics="accurcy")
+    assert len(made) == 1
+
+
+def test_no_more_than_all_can_be_wrong():
+    forecast = forecast_of({10: [0.02, 0.9], 20: [0.05]}, "accuracy", rows=25)
+    found = forecast.metrics["accuracy"]
+    assert 0.0 <= found.low <= found.estimate <= found.high <= 1.0
+
+
+def test_a_forecast_of_runs_that_diverged_is_json_too():
+    text = json.dumps(
+        forecast_of({10: [np.nan], 100: [0.1]}).to_dict(), allow_nan=False
+    )
+    runs = json.loads(text)["runs"]
+    assert [run["metrics"]["loss"] for run in runs] == [None, 0.1]
 
 
 def test_a_forecast_needs_runs_and_known_metrics():
