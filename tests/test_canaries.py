@@ -4,10 +4,14 @@ No public name gives what these give. When Keras changes one, the test of its na
 fails first, and says where to look.
 """
 
+import sys
+
 import keras
 import numpy as np
 import pytest
 from keras.optimizers import SGD, MultiOptimizer, OptimizerMap
+
+from keras_tricks.runs import _fit_watch
 
 SCHEDULE = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
 RATES = "see `schedule_of` in keras_tricks/schedules/_rates.py"
@@ -393,6 +397,61 @@ def test_fit_asks_the_model_itself_for_its_validation():
     assert asked == ["evaluate"], f"`fit` validates in another way: {where}"
 
 
+def test_fit_has_the_local_names_that_a_run_is_followed_by():
+    where = "see `_begin` in keras_tricks/runs/_fit_watch.py"
+    found = {}
+
+    class Look(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            frame = sys._getframe()
+            while frame and not (
+                frame.f_code.co_name == "fit"
+                and frame.f_locals.get("self") is self.model
+            ):
+                frame = frame.f_back
+            assert frame is not None, f"`fit` is not among the callers: {where}"
+            found.update(frame.f_locals)
+            found["step"] = self.model.train_function
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.zeros((4, 3)), np.zeros((4, 1))
+    model.fit(x, y, verbose=0, callbacks=[Look()])
+    assert found["x"] is x, f"it has its arguments under other names: {where}"
+    assert isinstance(found["callbacks"], keras.callbacks.CallbackList), where
+    missing = set(_fit_watch._ARGUMENTS) - set(found)
+    assert not missing, f"`fit` has no {missing}: {where}"
+    iterator = found["epoch_iterator"]
+    kind = type(iterator)
+    assert hasattr(kind, "__next__"), f"it is no iterator: {where}"
+    iterator.__class__ = type(kind.__name__, (kind,), {})
+    assert callable(found["step"]), f"the step is made later: {where}"
+
+
+def test_fit_asks_for_its_step_again_in_each_epoch():
+    where = "see `hook` in keras_tricks/runs/_fit_watch.py"
+    calls = []
+
+    class Wrap(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            own = vars(self.model)
+            inner = own.get("train_function")
+            assert inner is not None, f"the model holds no step: {where}"
+
+            def counted(*args):
+                own["train_function"] = inner
+                calls.append(batch)
+                return inner(*args)
+
+            own["train_function"] = counted
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = np.zeros((4, 3)), np.zeros((4, 1))
+    model.fit(*data, batch_size=2, epochs=2, verbose=0, callbacks=[Wrap()])
+    assert calls == [0, 1, 0, 1], f"`fit` keeps its step: {where}"
+
+
 @pytest.mark.parametrize("several", [True, False])
 def test_an_optimizer_counts_its_steps_in_a_variable_of_that_name(several):
     where = "see `made` in keras_tricks/callbacks/_update_watch.py"
@@ -562,7 +621,7 @@ def test_fit_asks_a_dataset_for_its_workers_once_and_before_it_ends_no_epoch():
 def test_an_optimizer_sums_gradients_in_variables_by_index_of_the_weight():
     where = "see `_accumulated` in keras_tricks/callbacks/_gradient_record.py"
     optimizer = SGD(0.1, gradient_accumulation_steps=2)
-    weight = keras.Variable(np.zeros(2), name="weight")
+    weight = keras.Variable(np.zeros(2, "float32"), name="weight")
     optimizer.build([weight])
     optimizer.apply([keras.ops.ones(2)], [weight])
     sums = has(optimizer, "_accumulated_gradients", where)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_tricks import _backend
+from keras_tricks.runs import _fit_end
 
 Step = Callable[..., Any]
 
@@ -74,7 +75,10 @@ class _OneCall:
         vars(self.model)["train_function"] = self.usual
         if self.is_left_over():
             return self.usual(*arguments)
-        return _function(self.model, self.usual, self.changes)(*arguments)
+        usual = _fit_end.unwatched(self.usual)
+        changed = _function(self.model, usual, self.changes)
+        # A recorder that follows the usual function follows this one too.
+        return _fit_end.in_its_place(self.usual, changed, *arguments)
 
 
 def _function(model: Any, usual: Step, changes: list[StepChange]) -> Step:

@@ -2,6 +2,9 @@
 
 import math
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,44 @@ def checked(also: Any) -> tuple[str, ...]:
 
 def started(names: tuple[str, ...], path: Path, settings: dict[str, Any]) -> list[Any]:
     """Begins a run in each of the tools."""
-    return [_LOGGERS[name](path, _flat.flat(settings)) for name in names]
+    begun = []
+    for name in names:
+        with _guarded(name):
+            begun.append(_Guarded(name, _LOGGERS[name](path, _flat.flat(settings))))
+    return begun
+
+
+class _Guarded:
+    """A tool that, once it fails, is asked no more."""
+
+    def __init__(self, name: str, logger: Any) -> None:
+        self._name, self._logger, self._works = name, logger, True
+
+    def epoch(self, epoch: int, values: dict[str, float]) -> None:
+        self._do("epoch", epoch, values)
+
+    def end(self, state: str) -> None:
+        self._do("end", state)
+
+    def _do(self, what: str, *arguments: Any) -> None:
+        if self._works:
+            self._works = False
+            with _guarded(self._name):
+                getattr(self._logger, what)(*arguments)
+                self._works = True
+
+
+@contextmanager
+def _guarded(name: str) -> Iterator[None]:
+    """A server that is not there must not end a training."""
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(
+            f"The run is not logged by {name} any further, the training goes on: "
+            f"{type(error).__name__}: {error}",
+            stacklevel=3,
+        )
 
 
 def _missing(name: str, package: str) -> ImportError:

@@ -2,6 +2,8 @@
 
 import os
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,7 +57,7 @@ class RunRecorder(keras.callbacks.Callback):
     noted too, though Keras does not tell, from the first callback on; Ctrl-C makes a
     run "stopped". To be sure of it between two steps, too, train in a block
     `with RunRecorder() as recorder:`. If the disk is full, the record ends with a
-    warning, and the training goes on.
+    warning, and the training goes on; so it does where one of `also` fails.
 
     Args:
         directory: Folder of all runs. Defaults to "runs".
@@ -179,13 +181,17 @@ class RunRecorder(keras.callbacks.Callback):
         # Again, because other callbacks may have made the training step anew.
         self._watch.hook()
         if self._last < 0:
-            self._recording.manifest["fit"]["first_epoch"] = epoch
+            fit = self._recording.manifest["fit"] or {}
+            self._recording.manifest["fit"] = {**fit, "first_epoch": epoch}
         self._epoch, self._started = epoch, time.monotonic()
         self._rate: dict[str, float] | None = None
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self._batch = batch
         if self._rate is None:
+            if self._watch is not None:
+                # Another callback may have made the step anew as the epoch began.
+                self._watch.hook()
             # Before the first step, when every callback has set what it sets.
             self._rate = _rate(self.model.optimizer)
 
@@ -233,18 +239,33 @@ class RunRecorder(keras.callbacks.Callback):
         if not self._git:
             # Once: what was imported does not change with the files.
             self._git = [_surroundings.git()]
-        return {
-            "config": _plain.plain(self.config or {}),
-            "fit": _fit_settings(given, self.params or {}),
-            "optimizer": _model.optimizer(self.model.optimizer),
-            "compile": _model.compiled(self.model),
-            "model": _model.model(self.model),
-            "callbacks": _model.callbacks(watch.callbacks or [self]),
-            "data": _fingerprint.of_data(data),
-            "seeds": _surroundings.seeds(self.model),
-            "environment": _surroundings.environment(),
-            "git": self._git[0],
+        model = self.model
+        work: dict[str, Callable[[], Any]] = {
+            "config": lambda: _plain.plain(self.config or {}),
+            "fit": lambda: _fit_settings(given, self.params or {}),
+            "optimizer": lambda: _model.optimizer(model.optimizer),
+            "compile": lambda: _model.compiled(model),
+            "model": lambda: _model.model(model),
+            "callbacks": lambda: _model.callbacks(watch.callbacks or [self]),
+            "data": lambda: _fingerprint.of_data(data),
+            "seeds": lambda: _surroundings.seeds(model),
+            "environment": _surroundings.environment,
+            "git": lambda: self._git[0],
         }
+        return {name: _described(name, tell) for name, tell in work.items()}
+
+
+def _described(name: str, tell: Callable[[], Any]) -> Any:
+    """What is not known of a run must not end it."""
+    try:
+        return tell()
+    except Exception as error:
+        warnings.warn(
+            f"The record of the run goes without {name!r}, the training goes on: "
+            f"{type(error).__name__}: {error}",
+            stacklevel=4,
+        )
+        return None
 
 
 class _Unknown(Exception):  # noqa: N818

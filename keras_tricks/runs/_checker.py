@@ -138,11 +138,14 @@ class Checker(keras.callbacks.Callback):
         columns = [self._recorded.get(n) for n in ("epoch", "batch", "loss")]
         if any(column is None for column in columns):
             return None
-        recorded = zip(*columns, strict=True)
-        pairs = zip(recorded, self._steps.kept, strict=False)
-        for step, ((_, _, loss), (epoch, batch, now)) in enumerate(pairs, 1):
-            if not _equal(float(loss), now):
-                return FirstDifference(step, epoch, batch, float(loss), now)
+        rows = list(zip(*columns, strict=True))
+        # By their places: another callback may keep a step from being seen.
+        now = {(epoch, batch): loss for epoch, batch, loss in self._steps.kept}
+        for step, (epoch, batch, loss) in enumerate(rows, 1):
+            repeated = now.get((epoch, batch))
+            if repeated is not None and not _equal(float(loss), repeated):
+                place = int(epoch), int(batch)
+                return FirstDifference(step, *place, float(loss), repeated)
         return None
 
     def _first_epoch(self) -> FirstDifference | None:

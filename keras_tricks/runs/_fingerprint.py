@@ -27,7 +27,15 @@ def digest(*parts: bytes) -> str:
 
 def of_data(data: Any) -> list[dict[str, Any]]:
     """One entry per array; what is no array is named, and not read."""
-    return [_entry(leaf) for leaf in _leaves(data)[:_MOST_ARRAYS]]
+    return [_guarded(leaf) for leaf in _leaves(data)[:_MOST_ARRAYS]]
+
+
+def _guarded(leaf: Any) -> dict[str, Any]:
+    try:
+        return _entry(leaf)
+    except Exception:
+        # Rows of unequal length, a foreign kind of array: then it is named.
+        return _named(leaf)
 
 
 def _leaves(data: Any) -> list[Any]:
@@ -48,13 +56,22 @@ def _entry(leaf: Any) -> dict[str, Any]:
     if isinstance(leaf, list):
         leaf = np.asarray(leaf)
     if hasattr(leaf, "tocsr"):
-        # The values that are kept, without their places.
-        held = _of_array(leaf.tocsr().data)
-        return {**held, "type": "sparse", "shape": [int(n) for n in leaf.shape]}
+        rows = leaf.tocsr()
+        parts = [_hash(part) for part in (rows.data, rows.indices, rows.indptr)]
+        return {
+            "type": "sparse",
+            "shape": [int(n) for n in leaf.shape],
+            "hash": digest(*(made.encode() for made, _ in parts)),
+            "hashed": "; ".join(dict.fromkeys(hashed for _, hashed in parts)),
+        }
     if isinstance(leaf, str):
         return {"type": "str", "hash": digest(leaf.encode("utf-8", "replace"))}
     if hasattr(leaf, "shape") and hasattr(leaf, "__getitem__"):
         return _of_array(leaf)
+    return _named(leaf)
+
+
+def _named(leaf: Any) -> dict[str, Any]:
     entry: dict[str, Any] = {"type": type(leaf).__name__, "hash": None}
     try:
         entry["length"] = len(leaf)

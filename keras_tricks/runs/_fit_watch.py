@@ -5,18 +5,21 @@ the iterator over the data that it has made. Whatever may fail is wrapped: the m
 of that list and the iterator, which die with `fit`, and the model's `train_function`
 and `evaluate`, which are given back. What fails elsewhere (Ctrl-C between two steps) is
 found when the list of callbacks dies, or as Python ends.
+
+All this rests on names inside of `fit`, which tests/test_canaries.py watches. Where one
+is missing, or anything fails here, a warning says so and the training goes on without.
 """
 
-import contextlib
-import sys
+import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 import keras
 
-Ended = Callable[[BaseException | None], None]
+from keras_tricks.runs._fit_end import METHODS, End, Ended, Wrapper, callers, links
 
 
 class FitWatch:
@@ -37,36 +40,56 @@ class FitWatch:
         self._model, self._sink = model, sink
         self.arguments: dict[str, Any] = {}
         self.callbacks: list[Any] = []
-        self._hooks: dict[str, _Wrapper] = {}
-        frame = _fit_frame(model)
-        self._end = end = _End(ended, frame.f_back if frame else None)
-        self._guard = None
+        self._hooks: dict[str, Wrapper] = {}
+        self._guard: Any = None
+        self._end = End(ended)
+        try:
+            self._begin()
+        except Exception as error:
+            self._give_up(error)
+
+    def _begin(self) -> None:
+        frame, end = _fit_frame(self._model), self._end
         if frame is None:
-            return
+            raise LookupError("no `fit` of the model is among the callers")
+        end.call = frame.f_back
         found = frame.f_locals
         self.arguments = {name: found.get(name) for name in _ARGUMENTS}
         owner = found.get("callbacks")
         if isinstance(owner, keras.callbacks.CallbackList):
             self.callbacks = list(owner.callbacks)
             self._guard = weakref.finalize(owner, end.found_dead)
-            for name in _METHODS:
-                setattr(owner, name, end.watched(getattr(owner, name)))
+            for name in METHODS:
+                setattr(owner, name, end.watched(_held_weakly(owner, name)))
         _watch_iterator(found.get("epoch_iterator"), end)
 
     def hook(self) -> None:
         """Wraps what the model does, as far as it is not wrapped."""
         if self._end.over:
             return
-        step, evaluate = self._model.train_function, self._model.evaluate
-        if step is not None:
-            self._wrap("train_function", step, self._sink)
-        self._wrap("evaluate", evaluate, lambda logs: None)
+        try:
+            step, evaluate = self._model.train_function, self._model.evaluate
+            # What stands there for one call gives back what it found.
+            if step is not None and not hasattr(step, "usual"):
+                self._wrap("train_function", step, self._sink)
+            self._wrap("evaluate", evaluate, lambda logs: None)
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.close()
+        warnings.warn(
+            "`fit` cannot be followed, so that the record holds what callbacks are "
+            "told: maybe neither its arguments nor the first steps, nor how it fails. "
+            f"The reason: {type(error).__name__}: {error}",
+            stacklevel=4,
+        )
 
     def _wrap(self, name: str, inner: Any, sink: Callable[[Any], None]) -> None:
-        if self._hooks.get(name) in _chain(inner):
+        if self._hooks.get(name) in links(inner):
             return
         # Not by `setattr`: Keras would look for variables in it.
-        self._hooks[name] = _Wrapper(inner, self._end, sink)
+        self._hooks[name] = Wrapper(inner, self._end, sink)
         vars(self._model)[name] = self._hooks[name]
 
     def _unhook(self) -> None:
@@ -74,9 +97,10 @@ class FitWatch:
         own = vars(self._model)
         for name, wrapper in self._hooks.items():
             if own.get(name) is not wrapper:
-                for outer in _chain(own.get(name)):
-                    if outer.inner is wrapper:
-                        outer.inner = wrapper.inner
+                for outer in links(own.get(name)):
+                    for place in ("inner", "usual"):
+                        if getattr(outer, place, None) is wrapper:
+                            setattr(outer, place, wrapper.inner)
             elif getattr(wrapper.inner, "__self__", None) is self._model:
                 # The method of the class.
                 del own[name]
@@ -86,8 +110,8 @@ class FitWatch:
 
     def close(self) -> None:
         """Ends the watch: `fit` has told its end."""
-        self._unhook()
         self._end.over = True
+        self._unhook()
         self._end.call = None
         if self._guard is not None:
             self._guard.detach()
@@ -111,104 +135,28 @@ _ARGUMENTS = (
 )
 
 
-# All that `fit` and `evaluate` call of a list of callbacks.
-_METHODS = (
-    "on_train_begin",
-    "on_epoch_begin",
-    "on_train_batch_begin",
-    "on_train_batch_end",
-    "on_epoch_end",
-    "on_train_end",
-)
+def _held_weakly(owner: Any, name: str) -> Callable[..., Any]:
+    """A method that does not keep its object alive: its death tells an end."""
+    if name in vars(owner):
+        # That of another recorder.
+        return vars(owner)[name]
+    method = weakref.WeakMethod(getattr(owner, name))
 
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = method()
+        return bound(*args, **kwargs) if bound is not None else None
 
-class _End:
-    """Calls `ended` once."""
-
-    def __init__(self, ended: Ended, call: FrameType | None) -> None:
-        self._ended, self.call, self.over = ended, call, False
-
-    def watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, whose errors end the training."""
-
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return function(*args, **kwargs)
-            except BaseException as error:
-                if _ends_fit(error):
-                    self.now(error)
-                raise
-
-        return watched
-
-    def now(self, error: BaseException | None) -> None:
-        if not self.over:
-            self.over = True
-            self.call = None
-            self._ended(error)
-
-    def found_dead(self) -> None:
-        """To be called when what lives as long as `fit` is no more."""
-        for error in (sys.exc_info()[1], getattr(sys, "last_value", None)):
-            if error is not None and _left_by(error, self.call):
-                self.now(error)
-                return
-        self.now(None)
-
-
-class _Wrapper:
-    """A function of the model's, whose errors end the training.
-
-    Its logs go to `sink`. Several recorders wrap each other.
-    """
-
-    def __init__(self, inner: Any, end: _End, sink: Callable[[Any], None]) -> None:
-        self.inner, self._end, self._sink = inner, end, sink
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        result = self._end.watched(self.inner)(*args, **kwargs)
-        self._sink(_logs(result))
-        return result
-
-
-def _chain(function: Any) -> list[_Wrapper]:
-    """The wrappers around a function, the outermost first."""
-    found = []
-    while isinstance(function, _Wrapper):
-        found.append(function)
-        function = function.inner
-    return found
-
-
-def _left_by(error: BaseException, call: FrameType | None) -> bool:
-    """Whether an error is on its way through a call, or was when it was caught."""
-    if call is None:
-        return False
-    frames = (*_frames_of(error.__traceback__), *_callers())
-    return any(frame is call for frame in frames)
-
-
-def _frames_of(traceback: Any) -> Iterator[FrameType]:
-    while traceback is not None:
-        yield traceback.tb_frame
-        traceback = traceback.tb_next
-
-
-def _callers() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+    return call
 
 
 def _fit_frame(model: Any) -> FrameType | None:
-    for frame in _callers():
+    for frame in callers():
         if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
             return frame
     return None
 
 
-def _watch_iterator(iterator: Any, end: _End) -> None:
+def _watch_iterator(iterator: Any, end: End) -> None:
     """Has the iterator over the batches tell of errors in the data."""
     if iterator is None:
         return
@@ -220,16 +168,5 @@ def _watch_iterator(iterator: Any, end: _End) -> None:
         return end.watched(kind.__next__)(self)
 
     # Where Python refuses the exchange, the data are not watched.
-    with contextlib.suppress(TypeError):
+    with suppress(TypeError, AttributeError):
         iterator.__class__ = type(kind.__name__, (kind,), {"__next__": watched})
-
-
-def _ends_fit(error: BaseException) -> bool:
-    # With these the data of an epoch end.
-    data = isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError"
-    return not data
-
-
-def _logs(result: Any) -> dict[str, Any]:
-    parts = result if isinstance(result, tuple) else (result,)
-    return next((part for part in parts if isinstance(part, dict)), {})

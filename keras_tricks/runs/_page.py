@@ -89,7 +89,7 @@ def overview(runs: list[Run], names: list[str]) -> str:
         seconds = run.manifest.get("seconds")
         rows.append(
             [
-                f"{dot}<bdi>{_html.text(name, 60)}</bdi>",
+                f"<bdi>{dot}{_html.text(name, 60)}</bdi>",
                 f"<span class='state {run.state}'>{run.state}</span>",
                 str(len(run.history.get("epoch", ()))),
                 *(_value(run.best(metric)) for metric in metrics),

@@ -48,9 +48,9 @@ def repeat(
     Before the training it sets the recorded seed, that of the last
     `kt.runs.reproducible` before the run; the random numbers of Python, NumPy and the
     backend are given back afterwards (not the seed of `keras.random`). The batch size,
-    the epochs that were made, and the other numbers that `fit` was given are those of
-    the record. Losses are compared bit for bit over the steps that were kept, and all
-    metrics at the ends of epochs.
+    the epochs that were made, class weights, and the other numbers that `fit` was given
+    are those of the record. Losses are compared bit for bit over the steps that were
+    kept, and all metrics at the ends of epochs.
 
     Args:
         path: Folder of a run, or one of `kt.runs.list()`.
@@ -80,10 +80,11 @@ def repeat(
     ...     model.compile("sgd", "mse")
     ...     return model
     >>> x, y = np.ones((8, 2), "float32"), np.ones((8, 1), "float32")
-    >>> _, model = kt.runs.reproducible(3), build()
+    >>> keras.utils.set_random_seed(3)
+    >>> model = build()
     >>> recorder = kt.callbacks.RunRecorder(tempfile.mkdtemp())
     >>> _ = model.fit(x, y, epochs=2, verbose=0, callbacks=[recorder])
-    >>> kt.runs.repeat(recorder.path, build, x, y)
+    >>> kt.runs.repeat(recorder.path, build, x, y, seed=3)
     <Report the same, bit for bit>
 
     Reference: none.
@@ -119,9 +120,18 @@ def _seed(run: Run) -> int | None:
     return held if 0 <= held < 2**32 else None
 
 
+def _is_class(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 10
+
+
 def _fit_settings(run: Run, epochs: int) -> dict[str, Any]:
     held = {name: run.settings.get(f"fit.{name}") for name in _REUSED}
     kinds = int | float | bool
-    settings = {n: v for n, v in held.items() if isinstance(v, kinds) and v == v}
+    settings: dict[str, Any] = {}
+    settings |= {n: v for n, v in held.items() if isinstance(v, kinds) and v == v}
+    weights = (run.manifest.get("fit") or {}).get("class_weight")
+    if isinstance(weights, dict) and all(map(_is_class, weights)):
+        # JSON has no names that are numbers.
+        settings["class_weight"] = {int(n): weight for n, weight in weights.items()}
     settings["epochs"] = epochs
     return {**settings, "verbose": 0}

@@ -1,11 +1,11 @@
 """A record says what a training was, how it went and how it ended, however it ended."""
 
+import gc
 import json
 import os
 import platform
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -14,8 +14,8 @@ import pytest
 from small_runs import SETTINGS, X, Y, build, record
 
 import keras_tricks as kt
-from keras_tricks.callbacks import RunRecorder
-from keras_tricks.runs import Run
+from keras_tricks.callbacks import RunRecorder, _run_loggers
+from keras_tricks.runs import Run, _fit_watch, _surroundings
 
 
 class Fail(keras.callbacks.Callback):
@@ -253,6 +253,137 @@ def test_two_recorders_in_one_fit_do_not_disturb_each_other(tmp_path):
     assert model.train_function is function
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_steps_that_another_callback_changes_are_kept(tmp_path, first):
+    model = build()
+    model.fit(X, Y, **SETTINGS)
+    function = model.train_function
+    recorder, monitor = RunRecorder(tmp_path), kt.callbacks.GradientMonitor(every=3)
+    both = [recorder, monitor] if first else [monitor, recorder]
+    for _ in range(2):
+        model.fit(X, Y, epochs=2, callbacks=both, **SETTINGS)
+        steps = Run(recorder.path).steps
+        assert steps["batch"].tolist() == [0, 1, 2, 3] * 2
+        assert model.train_function is function
+
+
+def test_a_step_made_anew_by_a_later_callback_is_followed(tmp_path):
+    class Anew(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.make_train_function(force=True)
+
+    recorder = RunRecorder(tmp_path)
+    build().fit(X, Y, callbacks=[recorder, Anew()], **SETTINGS)
+    assert Run(recorder.path).steps["batch"].tolist() == [0, 1, 2, 3]
+
+
+def test_an_error_that_a_callback_catches_ends_nothing(tmp_path):
+    class Catch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            with pytest.raises(ValueError, match="Unrecognized"):
+                self.model.evaluate(object(), verbose=0)
+
+    run = Run(record(tmp_path, epochs=3, callbacks=[Catch()]))
+    # The recorder comes last; from its first epoch on `evaluate` is followed.
+    assert (run.state, run.error) == ("finished", None)
+    assert len(run.history["epoch"]) == 3
+
+
+def test_an_end_between_two_steps_is_noted_at_once(tmp_path):
+    class Ends(keras.Sequential):
+        over = False
+
+        def reset_metrics(self):
+            if Ends.over:
+                raise RuntimeError("between")
+            super().reset_metrics()
+
+    class End(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            Ends.over = True
+
+    model = Ends([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    recorder = RunRecorder(tmp_path)
+    gc.disable()
+    try:
+        try:
+            model.fit(X, Y, epochs=3, callbacks=[recorder, End()], **SETTINGS)
+        except RuntimeError as error:
+            assert str(error) == "between"  # noqa: PT017
+        assert Run(recorder.path).state == "failed"
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("place", ["_fit_frame", "_watch_iterator", "links"])
+def test_what_goes_wrong_in_the_watch_ends_no_training(tmp_path, monkeypatch, place):
+    def broken(*args):
+        raise AttributeError("Keras is another")
+
+    monkeypatch.setattr(_fit_watch, place, broken)
+    model = build()
+    with pytest.warns(UserWarning, match=r"cannot be followed.*AttributeError: Keras"):
+        path = record(tmp_path, model=model)
+    run = Run(path)
+    assert run.state == "finished"
+    assert run.history["epoch"].tolist() == [0, 1]
+    assert "evaluate" not in vars(model)
+
+
+def test_a_loop_of_ones_own_is_recorded_as_far_as_callbacks_are_told(tmp_path):
+    model, recorder = build(), RunRecorder(tmp_path)
+    told = keras.callbacks.CallbackList([recorder], model=model, epochs=1)
+    with pytest.warns(UserWarning, match="no `fit` of the model is among the callers"):
+        told.on_train_begin()
+    told.on_epoch_begin(0)
+    told.on_epoch_end(0, {"loss": 1.5})
+    told.on_train_end()
+    run = Run(recorder.path)
+    assert (run.state, run.last("loss")) == ("finished", 1.5)
+
+
+def test_what_cannot_be_described_is_left_out(tmp_path, monkeypatch):
+    def broken(*args):
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr(_surroundings, "environment", broken)
+    with pytest.warns(UserWarning, match="goes without 'environment'.*no driver"):
+        run = Run(record(tmp_path, epochs=1))
+    assert run.manifest["environment"] is None
+    assert run.settings["fit.batch_size"] == 8
+
+
+@pytest.mark.parametrize("place", ["begin", "epoch", "end"])
+def test_a_tool_that_fails_ends_no_training(tmp_path, monkeypatch, place):
+    calls = []
+
+    class Tool:
+        library = staticmethod(lambda: None)
+
+        def __init__(self, path, settings):
+            self.at("begin")
+
+        def epoch(self, epoch, values):
+            self.at("epoch")
+
+        def end(self, state):
+            self.at("end")
+
+        def at(self, where):
+            calls.append(where)
+            if where == place:
+                raise ConnectionError("no server")
+
+    monkeypatch.setitem(_run_loggers._LOGGERS, "mlflow", Tool)
+    recorder = RunRecorder(tmp_path, also="mlflow")
+    with pytest.warns(UserWarning, match="not logged by mlflow any further.*no server"):
+        build().fit(X, Y, epochs=2, callbacks=[recorder], **SETTINGS)
+    assert Run(recorder.path).state == "finished"
+    # Asked once more it would fail again.
+    assert calls.count(place) == 1
+
+
 def test_early_stopping_is_stopped_without_an_error(tmp_path):
     stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9)
     run = Run(record(tmp_path, epochs=9, callbacks=[stop]))
@@ -418,7 +549,6 @@ def test_a_full_disk_ends_the_record_not_the_training(tmp_path, monkeypatch):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
                 monkeypatch.setattr(kt._atomic, "write", full)
-                time.sleep(0.3)
 
     with pytest.warns(UserWarning, match="cannot be recorded further.*no space left"):
         path = record(tmp_path, epochs=3, callbacks=[Fill()])

@@ -58,6 +58,7 @@ class Result:
     """A class that functions return: only its card is held to the contract."""
 
 
+RUNS = tempfile.TemporaryDirectory(prefix="keras_tricks_runs_")
 NUMBERS = np.random.default_rng(0).normal(size=(4, 15)).astype("float32")
 
 RECIPES = {
@@ -74,7 +75,8 @@ RECIPES = {
     ),
     "callbacks.ScaleLearningRate": Callback(lambda: kt.callbacks.ScaleLearningRate(8)),
     "callbacks.RunRecorder": Callback(
-        lambda: kt.callbacks.RunRecorder(tempfile.mkdtemp())
+        # Below a folder that goes when the tests do.
+        lambda: kt.callbacks.RunRecorder(tempfile.mkdtemp(dir=RUNS.name))
     ),
     "callbacks.Snapshots": Callback(lambda: kt.callbacks.Snapshots(every=3)),
     "callbacks.StochasticWeightAverage": Callback(

@@ -61,10 +61,17 @@ def test_generators_are_named_and_not_read():
     ]
 
 
+def test_what_is_no_whole_array_is_named():
+    found = _fingerprint.of_data([[1], [1, 2]])
+    assert found == [{"type": "list", "hash": None, "length": 2}]
+
+
 def test_sparse_matrices_and_tables_count_too():
     sparse = pytest.importorskip("scipy.sparse")
     (entry,) = _fingerprint.of_data(sparse.csr_matrix(np.eye(3)))
     assert (entry["type"], entry["shape"]) == ("sparse", [3, 3])
+    # The same values in other places.
+    assert hashes(sparse.csr_matrix(np.eye(3)[::-1])) != [entry["hash"]]
 
 
 @pytest.mark.needs("pandas")

@@ -72,6 +72,34 @@ def test_after_the_steps_that_were_kept_it_is_an_epoch(tmp_path, monkeypatch):
     assert "differs first at epoch 0" in found.summary
 
 
+def test_steps_are_compared_by_their_places(tmp_path, monkeypatch):
+    path = seeded_record(tmp_path, monkeypatch)
+    lines = (path / "steps.csv").read_text().splitlines()
+    # One was not seen: those after it are at their places all the same.
+    (path / "steps.csv").write_text("\n".join([*lines[:2], *lines[3:], ""]))
+    found = kt.runs.repeat(path, with_dropout, X, Y)
+    assert found.same
+
+
+def test_class_weights_of_the_record_are_used(tmp_path, monkeypatch):
+    def build_classes():
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(2, activation="softmax")]
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    monkeypatch.setattr(_surroundings, "SEED", [5])
+    keras.utils.set_random_seed(5)
+    recorder, classes = (
+        kt.callbacks.RunRecorder(tmp_path),
+        (Y[:, 0] > 0).astype("int32"),
+    )
+    settings = {**SETTINGS, "class_weight": {0: 1.0, 1: 5.0}}
+    build_classes().fit(X, classes, callbacks=[recorder], **settings)
+    assert kt.runs.repeat(recorder.path, build_classes, X, classes).same
+
+
 def test_settings_that_differ_are_rows(tmp_path, monkeypatch):
     path = seeded_record(tmp_path, monkeypatch, dropout=0.0)
     found = kt.runs.repeat(path, lambda: build(rate=0.2), X, Y)

@@ -4,7 +4,6 @@ import collections
 import html.parser
 import json
 import re
-import time
 
 import numpy as np
 import pytest
@@ -117,9 +116,7 @@ def test_many_large_runs_are_cut_and_that_is_said(tmp_path):
         (folder / "run.json").write_text(json.dumps(manifest))
         rows = "".join(f"{i},{i}.5\n" for i in range(2000))
         (folder / "history.csv").write_text("epoch,loss\n" + rows)
-    started = time.perf_counter()
     parsed = page(tmp_path / "runs", tmp_path)
-    assert time.perf_counter() - started < 60
     assert "The first 40 are drawn." in parsed.texts
     assert "and 103 more" in parsed.texts
     assert any(re.match("They differ in 384 more settings", t) for t in parsed.texts)
