@@ -53,3 +53,16 @@ def test_both_have_the_same_sections_and_pictures():
 def test_both_quote_the_same_names_in_their_prose():
     english, chinese = ({*QUOTED.findall(text)} for text in prose())
     assert chinese == english
+
+
+def test_the_evidence_in_the_table_is_that_of_the_page():
+    page = (ROOT / "tutorials" / "EVIDENCE.md").read_text(encoding="utf-8")
+    told = re.compile(r"\[\+(\d+) -(\d+) of (\d+)\]\(tutorials/EVIDENCE\.md#(\w+)\)")
+    for text in texts():
+        cells = told.findall(text)
+        assert len(cells) > 20
+        for helps, hurts, tasks, claim in cells:
+            lines = [line for line in page.splitlines() if f"](#{claim}) |" in line]
+            verdicts = [line.split("|")[-2].strip(" *") for line in lines]
+            found = [verdicts.count("helps"), verdicts.count("hurts"), len(verdicts)]
+            assert [int(helps), int(hurts), int(tasks)] == found, claim
