@@ -24,3 +24,8 @@ def test_tutorial(path, tmp_path):
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "Claims kept" in finished.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_course_names_every_tutorial():
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in TUTORIALS if f"`{path.name}`" not in text] == []
