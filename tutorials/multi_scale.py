@@ -14,11 +14,15 @@ seeing as many pixels in all, which is what a training costs:
 
 Then each model is asked about the test digits at sizes from 8 to 20.
 
-What to see: the fixed model knows its own size, and less the further it is from it. The
-random one holds at all sizes that it saw and between them, and pays for it at the full
-size and beyond. With `keep="pixels"` there are fewer steps in all, which on so few
-images is what decides. Small to large ends with full-size images, and so knows these
-best; what it saw first it has half forgotten again.
+What to see (JAX, seeds 100 to 104, which were chosen after the setup and the claims):
+the fixed model knows its own size (0.89), and less the further it is from it (0.41 at
+half of it). The random one has learnt the smaller sizes (0.92 at 8, 0.96 at 10).
+
+What does not help: random sizes cost 15 points at full size (0.74) and more beyond it,
+although it saw that size. `keep="pixels"` is worse than plain random batches at every
+size: it makes fewer steps, which may be why. Small to large is about as good as the
+fixed one at full size (0.92; better in 3 seeds of 5), and has half forgotten what it
+saw first (0.61 at 8).
 
 It prints a table, draws `tutorials/multi_scale.png` and checks its own claims. With
 `--quick` it makes fewer trainings, to see that everything runs.
@@ -44,6 +48,8 @@ FULL = 16
 SIZES = (8, 12, 16)
 TESTED = (8, 10, 12, 16, 20)
 RATE = 0.004
+# The setup and the claims were fixed before these were trained.
+FIRST_SEED = 100
 COLOURS = {
     "fixed": "tab:red",
     "random": "tab:blue",
@@ -120,7 +126,7 @@ def tested(model, x, y):
 
 def train(epochs, seeds):
     accuracies = {}
-    for seed in range(seeds):
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         x, x_test, y, y_test = digits(seed)
         for name, (data, length, callbacks) in ways(x, y, epochs, seed).items():
             model = build(seed)
@@ -188,16 +194,16 @@ def main():
     at = {size: index for index, size in enumerate(TESTED)}
     fixed = accuracies["fixed"]
     random = accuracies["random"]
+    rising = accuracies["small to large"]
     # In every seed, at sizes that the fixed model has not seen.
     assert np.all(random[:, at[8]] > fixed[:, at[8]] + 0.1)
     assert np.all(random[:, at[10]] > fixed[:, at[10]])
-    rising = accuracies["small to large"]
     assert np.mean(rising[:, at[8]]) < np.mean(random[:, at[8]])
-    print(
-        "Claims kept: at half the size the model of random sizes is at least 10 points"
-    )
-    print("better than the fixed one in every seed, at equal cost; and what was seen")
-    print("small at first is partly forgotten by the end.")
+    print("Claims kept: at half the size the model of random sizes is at least 10")
+    print("points better than the fixed one in every seed, at equal cost; and what was")
+    print("seen small at first is partly forgotten by the end.")
+    paid = np.mean(fixed[:, at[FULL]]) - np.mean(random[:, at[FULL]])
+    print(f"What it costs: {100 * paid:.0f} points at the full size, on average.")
     print(f"{time.perf_counter() - started:.0f} s")
 
 

@@ -67,15 +67,14 @@ class ScaleLearningRate(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         # On JAX, `self.model` writes the state of a running epoch back.
-        self._trained = self.model
+        model = self.model
+        if model is not self._trained:
+            # What is compiled for one model serves all its trainings, and no other.
+            self._trained = model
+            self._change = _one_call.StepChange(self._scaled_step)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         _one_call.for_one_call(self._trained, self._change)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        # Neither a model nor its compiled steps are kept alive.
-        self._trained = None
-        self._change = _one_call.StepChange(self._scaled_step)
 
     def _scaled_step(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         """A `train_step` whose rates are multiplied while it runs."""

@@ -21,7 +21,10 @@ def rows(name: str, given: Any, images: int) -> Any:
     if given is None:
         return None
     if isinstance(given, list | tuple):
-        given = np.asarray(given)
+        several = len(given) != images and all(
+            np.shape(each)[:1] == (images,) for each in given
+        )
+        given = tuple(given) if several else np.asarray(given)
     arrays = keras.tree.map_structure(keras.ops.convert_to_numpy, given)
     for array in keras.tree.flatten(arrays):
         length(name, len(array) if array.ndim else 0, images)

@@ -23,7 +23,8 @@ class MultiScale(keras.utils.PyDataset):
     Costs: resizing on the host (`workers`), and one compilation of the step per size.
     Beware: the model must take any size (`Input((None, None, channels))`, global
         pooling). Validate on arrays of one size, not on this. A size too small hides
-        what is to be seen: look at `preview()` first.
+        what is to be seen: look at `preview()` first. For images of the full size
+        "random" may cost: 15 points of accuracy in `tutorials/multi_scale.py`.
 
     Every batch of a size has the same number of images, so a training has at most as
     many shapes as `sizes`; what is missing in the last batch comes from the beginning

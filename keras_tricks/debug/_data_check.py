@@ -101,16 +101,46 @@ def _shapes(model: Any, x: Any) -> Finding | None:
 
 def check_labels(model: Any, y: Any, y_pred: Any) -> Finding | None:
     """Labels that the compiled loss cannot use for these answers."""
+    for name, loss, labels, answer in _outputs(model, y, y_pred):
+        if labels.dtype.kind in "biuf":
+            found = _labels(name, loss, labels, answer)
+            if found:
+                return found
+    return None
+
+
+def _outputs(
+    model: Any, y: Any, y_pred: Any
+) -> Iterator[tuple[str, Any, np.ndarray, np.ndarray]]:
+    """What can be told to belong together: name, loss, labels and answers."""
     loss = model.loss
-    if isinstance(loss, list | tuple) and len(loss) == 1:
-        loss = loss[0]
-    if isinstance(loss, dict | list | tuple):
-        return None
-    answers = [array for _, array in leaves("y_pred", y_pred)]
-    labels = list(leaves("y", y))
-    if len(answers) != 1 or len(labels) != 1:
-        return None
-    (name, y), answer = labels[0], answers[0]
+    if isinstance(loss, dict):
+        names = list(getattr(model, "output_names", ()))
+        y, y_pred = (
+            dict(zip(names, part, strict=False))
+            if isinstance(part, list | tuple)
+            else part
+            for part in (y, y_pred)
+        )
+        if not (isinstance(y, dict) and isinstance(y_pred, dict)):
+            return
+        wanted = [(f"y[{k!r}]", loss[k], y.get(k), y_pred.get(k)) for k in loss]
+    elif isinstance(loss, list | tuple) and len(loss) > 1:
+        parts = (y, y_pred)
+        if not all(isinstance(p, list | tuple) and len(p) == len(loss) for p in parts):
+            return
+        wanted = [
+            (f"y[{i}]", *each) for i, each in enumerate(zip(loss, *parts, strict=True))
+        ]
+    else:
+        wanted = [("y", loss[0] if isinstance(loss, list | tuple) else loss, y, y_pred)]
+    for name, one, label, answer in wanted:
+        labels, answers = list(leaves(name, label)), list(leaves("answer", answer))
+        if len(labels) == len(answers) == 1:
+            yield labels[0][0], one, labels[0][1], answers[0][1]
+
+
+def _labels(name: str, loss: Any, y: Any, answer: Any) -> Finding | None:
     kind = _kind(loss)
     if kind == "sparse_categorical_crossentropy":
         return _class_range(

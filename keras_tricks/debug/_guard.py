@@ -8,6 +8,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import keras
@@ -59,7 +60,7 @@ class Guard:
         self.step = 0
         # Whether nothing but steps moves the model between two epochs.
         self.only_steps = True
-        self._new_epoch = False
+        self._new_epoch = self._built = False
         self.failure: Failure | None = None
         self.before: _state.Copies | None = None
         self.copies: _state.Copies | None = None
@@ -93,6 +94,7 @@ class Guard:
             self.before = _readable(values)
             raise
         step = self.step + 1
+        self._build(batches)
         if training:
             if self._is_due():
                 try:
@@ -121,6 +123,18 @@ class Guard:
                     self.before = _readable(lambda: values(result))
                     raise
         return result
+
+    def _build(self, batches: list[Any]) -> None:
+        """Makes the weights before the first step, that they outlive its failure.
+
+        TensorFlow would make them within it, and leave them without values.
+        """
+        if self.model.built or self._built:
+            return
+        self._built = True
+        # If that fails the step will tell; or it does not need a `call`.
+        with suppress(Exception):
+            self.model(keras.utils.unpack_x_y_sample_weight(batches[0])[0])
 
     def look(self, lag: int = 0) -> None:
         """Reads all losses but the last `lag`.

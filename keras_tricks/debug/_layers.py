@@ -97,25 +97,35 @@ class Watcher:
                 if id(layer) not in seen:
                     seen.add(id(layer))
                     call = self._watched(path, layer, layer.call)
-                    stack.enter_context(_own.attributes(layer, call=call))
+                    # A model that is not built yet asks its layers for shapes only.
+                    spec = self._noting(path, layer, layer.compute_output_spec)
+                    hooks = {"call": call, "compute_output_spec": spec}
+                    stack.enter_context(_own.attributes(layer, **hooks))
             yield
 
     def _watched(self, path: str, layer: Any, call: Callable[..., Any]) -> Any:
         def watched(*args: Any, **kwargs: Any) -> Any:
             if self.found is None:
                 self.found = _tokens(path, layer, args)
+            outputs = noting(*args, **kwargs)
+            if self.found is None:
+                self.found = self._outputs(path, layer, (args, kwargs), outputs)
+            return outputs
+
+        noting = self._noting(path, layer, call)
+        return watched
+
+    def _noting(self, path: str, layer: Any, call: Callable[..., Any]) -> Any:
+        def noting(*args: Any, **kwargs: Any) -> Any:
             try:
-                outputs = call(*args, **kwargs)
+                return call(*args, **kwargs)
             except Exception as error:
                 # The innermost layer comes first.
                 if self.culprit is None:
                     self.culprit = (path, layer, call, (args, kwargs), error)
                 raise
-            if self.found is None:
-                self.found = self._outputs(path, layer, (args, kwargs), outputs)
-            return outputs
 
-        return watched
+        return noting
 
     def _outputs(
         self, path: str, layer: Any, inputs: Any, outputs: Any
@@ -156,7 +166,11 @@ class Watcher:
                 "run model(x) on the batch of this error, and go through its `call`",
             )
         path, layer, call, (args, kwargs), inner = self.culprit
-        shapes = [tuple(array.shape) for array in _arrays((args, kwargs))]
+        shapes = [
+            tuple(leaf.shape)
+            for leaf in keras.tree.flatten((args, kwargs))
+            if ops.is_tensor(leaf) or isinstance(leaf, keras.KerasTensor)
+        ]
         sample = _lone_sample(call, args, kwargs)
         where = "" if sample is None else f" for sample {sample}, and not for others"
         return Finding(

@@ -203,8 +203,10 @@ class _Rerun:
             batch = _first_batch(*args, **kwargs)
         except Exception:  # The data failed; that is what is told then.
             return None
-        if batch is None or not self.model.built:
+        if batch is None:
             return None
+        # A model that cannot be built had no weights yet.
+        age = 0 if self.model.built else None
         batch = _batch_file.on_host(batch)
         try:
             found = _repeat.find(
@@ -212,7 +214,7 @@ class _Rerun:
             )
         except Exception:
             return None
-        return None if found is None else self.made(found, batch, 1, 0, True)
+        return None if found is None else self.made(found, batch, 1, age, True)
 
     def found(
         self,
@@ -248,7 +250,7 @@ class _Rerun:
         return _explain.unknown(original), batches[-1]
 
     def made(
-        self, found: Finding, batch: Any, step: int, age: int, training: bool
+        self, found: Finding, batch: Any, step: int, age: int | None, training: bool
     ) -> StepError:
         """The error, and the file of its batch."""
         path = self.path

@@ -239,6 +239,12 @@ def test_targets_keep_their_structure_and_weights_go_along():
     assert only_weight[1] is None
 
 
+def test_targets_of_several_outputs_may_be_a_list_of_arrays():
+    several = [np.arange(40), np.arange(80).reshape(40, 2)]
+    _, (first, second) = kt.data.MultiScale(X, several, sizes=(8,))[0]
+    assert np.array_equal(second[:, 0], 2 * first)
+
+
 def png(path, width, height, data=b""):
     """A PNG file that says that it has a size."""
 

@@ -155,6 +155,28 @@ def test_several_inputs_and_outputs_are_looked_at():
     assert "`x['b']` has the shape (4, 5), but the input 'b'" in error.problem
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_labels_of_several_outputs_are_looked_at_each_with_its_loss(named):
+    inputs = keras.Input((2,))
+    outputs = [
+        layers.Dense(1, name="p")(inputs),
+        layers.Dense(3, activation="softmax", name="q")(inputs),
+    ]
+    losses = ["mse", "sparse_categorical_crossentropy"]
+    y = [np.full((4, 1), 9.0), np.array([0, 2, 3, 1])]
+    place = "y[1]"
+    if named:
+        outputs, losses, y = (
+            dict(zip("pq", part, strict=True)) for part in (outputs, losses, y)
+        )
+        place = "y['q']"
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", losses)
+    error = kt.debug.explain_failure(model, (np.zeros((4, 2)), y))
+    assert error.problem.startswith(f"the label in `{place}` of sample 2 is 3")
+    assert (error.sample, error.value) == (2, 3)
+
+
 def test_recurrent_models_are_run_too():
     model = keras.Sequential(
         [

@@ -453,3 +453,35 @@ def test_a_batch_that_cannot_be_written_does_not_hide_the_failure(tmp_path):
         kt.debug.rerun_on_cpu(model, save_to=tmp_path / "file" / "a.npz"),
     ):
         model.fit(bad, Y, verbose=0)
+
+
+@pytest.mark.parametrize("method", ["fit", "train_on_batch"])
+def test_a_model_that_is_not_built_has_its_weights_after_a_failing_first_step(method):
+    wrong = keras.Sequential([layers.Dense(5, activation="tanh"), layers.Dense(3)])
+    wrong.compile("sgd", "sparse_categorical_crossentropy")
+    labels = Y.reshape(64, 1).repeat(2, 1)
+    with (
+        pytest.raises(kt.debug.StepError, match=r"labels of shape \(\d+, 2\)"),
+        kt.debug.rerun_on_cpu(wrong),
+    ):
+        getattr(wrong, method)(X, labels)
+    assert [value.shape for value in wrong.get_weights()] == [
+        (4, 5),
+        (5,),
+        (5, 3),
+        (3,),
+    ]
+    # TensorFlow left them without values, and the next training failed.
+    history = wrong.fit(X, Y, batch_size=8, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_a_layer_that_cannot_be_built_is_named():
+    model = keras.Sequential(
+        [layers.Dense(5), layers.Reshape((7,), name="wrong"), layers.Dense(3)]
+    )
+    model.compile("sgd", "mse")
+    with pytest.raises(kt.debug.StepError) as caught, kt.debug.rerun_on_cpu(model):
+        model.fit(X, np.zeros((64, 3)), batch_size=8, verbose=0)
+    assert caught.value.layer == "wrong"
+    assert caught.value.__cause__ is not None
