@@ -94,7 +94,7 @@ class Guard:
             self.before = _readable(values)
             raise
         step = self.step + 1
-        self._build(batches)
+        self._build(batches, training)
         if training:
             if self._is_due():
                 try:
@@ -124,17 +124,20 @@ class Guard:
                     raise
         return result
 
-    def _build(self, batches: list[Any]) -> None:
-        """Makes the weights before the first step, that they outlive its failure.
+    def _build(self, batches: list[Any], training: bool) -> None:
+        """Makes weights and slots before the first step, that they outlive its failure.
 
-        TensorFlow would make them within it, and leave them without values.
+        TensorFlow would make them within it: after the first copy, and without values
+        if the step fails.
         """
-        if self.model.built or self._built:
-            return
-        self._built = True
-        # If that fails the step will tell; or it does not need a `call`.
-        with suppress(Exception):
-            self.model(keras.utils.unpack_x_y_sample_weight(batches[0])[0])
+        if not self.model.built and not self._built:
+            self._built = True
+            # If that fails the step will tell; or it does not need a `call`.
+            with suppress(Exception):
+                self.model(keras.utils.unpack_x_y_sample_weight(batches[0])[0])
+        optimizer = self.model.optimizer
+        if training and self.model.built and not optimizer.built:
+            optimizer.build(self.model.trainable_variables)
 
     def look(self, lag: int = 0) -> None:
         """Reads all losses but the last `lag`.
