@@ -135,8 +135,9 @@ class Guard:
             # If that fails the step will tell; or it does not need a `call`.
             with suppress(Exception):
                 self.model(keras.utils.unpack_x_y_sample_weight(batches[0])[0])
-        optimizer = self.model.optimizer
-        if training and self.model.built and not optimizer.built:
+        optimizer = getattr(self.model, "optimizer", None)
+        known = optimizer is not None and self.model.built
+        if training and known and not optimizer.built:
             optimizer.build(self.model.trainable_variables)
 
     def look(self, lag: int = 0) -> None:
