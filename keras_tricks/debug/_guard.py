@@ -136,8 +136,9 @@ class Guard:
             with suppress(Exception):
                 self.model(keras.utils.unpack_x_y_sample_weight(batches[0])[0])
         optimizer = getattr(self.model, "optimizer", None)
-        known = optimizer is not None and self.model.built
-        if training and known and not optimizer.built:
+        if optimizer is None or not training or not self.model.built:
+            return
+        if not optimizer.built:
             optimizer.build(self.model.trainable_variables)
 
     def look(self, lag: int = 0) -> None:
