@@ -12,6 +12,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import keras  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 
@@ -39,3 +40,15 @@ def _no_more_programs_than_needed():
         import jax
 
         jax.clear_caches()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Zeros for weights that nobody looks at: JAX compiles each draw."""
+
+    def zeros(self, shape, dtype=None, **options):
+        return np.zeros(shape, keras.backend.standardize_dtype(dtype))
+
+    kinds = keras.initializers
+    for kind in (kinds.VarianceScaling, kinds.Orthogonal, kinds.RandomUniform):
+        monkeypatch.setattr(kind, "__call__", zeros)

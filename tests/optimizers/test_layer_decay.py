@@ -248,6 +248,7 @@ APPLICATIONS = {
 }
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_the_levels_of_known_models(name):
     levels, lowest = APPLICATIONS[name]
