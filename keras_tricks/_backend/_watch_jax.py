@@ -16,8 +16,7 @@ def watch(model: Any, function: Callable[..., Any], around: Any, training: bool)
 
     That is given three functions: one that takes the batches of the call, one that
     gives the pairs of a variable and its value before it (or after it, from what it
-    returned), one that makes the call and
-    returns its logs and what is to be returned.
+    returned), one that makes the call and returns its logs and what is to be returned.
     """
 
     def watched(state: Any, iterator: Any) -> Any:
